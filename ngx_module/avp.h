@@ -1,0 +1,102 @@
+/*
+ * The module's shared types: configuration, routes, and what a request under
+ * /api/v1 carries.  Everything here lives on the event loop of one NGINX
+ * worker process; nothing may block in it.
+ */
+
+#ifndef NGX_HTTP_AVP_H
+#define NGX_HTTP_AVP_H
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "lib/str.h"
+#include "lib/errors.h"
+#include "lib/jwt_policy.h"
+#include "lib/delivery_token.h"
+#include "lib/uuid.h"
+
+typedef struct avp_pg_s     avp_pg_t;      /* backend/pg.h */
+typedef struct avp_redis_s  avp_redis_t;   /* backend/redis.h */
+typedef struct avp_zone_s   avp_zone_t;    /* zone.h */
+
+
+typedef struct {
+    ngx_shm_zone_t       *zone;            /* avp_zone */
+
+    ngx_str_t             database;        /* avp_database: conninfo */
+    ngx_uint_t            database_connections;
+    ngx_msec_t            database_timeout;
+
+    ngx_str_t             redis;           /* avp_redis: redis:// or unix: */
+    ngx_msec_t            redis_timeout;
+
+    ngx_str_t             storage_root;    /* avp_storage file DIR */
+    ngx_thread_pool_t    *io_pool;         /* thread_pool avp_io */
+    ngx_thread_pool_t    *hash_pool;       /* thread_pool avp_hash, or NULL */
+
+    ngx_array_t           jwt_keys;        /* avp_jwt_key_t */
+    ngx_array_t           delivery_keys;   /* avp_delivery_key_t, first signs */
+
+    ngx_str_t             public_url;      /* no slash at the end */
+    ngx_str_t             cdn_url;         /* "" : public_url */
+    ngx_array_t           cors_origins;    /* ngx_str_t */
+
+    off_t                 max_video_size;
+    uint32_t              allowed_formats; /* mask of lib/sniff.h */
+} ngx_http_avp_main_conf_t;
+
+
+typedef struct {
+    ngx_flag_t            api;             /* avp_api */
+    ngx_flag_t            delivery;        /* avp_delivery */
+} ngx_http_avp_loc_conf_t;
+
+
+typedef struct ngx_http_avp_ctx_s  ngx_http_avp_ctx_t;
+typedef ngx_int_t (*ngx_http_avp_handler_pt)(ngx_http_request_t *r,
+    ngx_http_avp_ctx_t *ctx);
+
+
+typedef enum {
+    AVP_BODY_NONE = 0,      /* discarded; the handler runs at once */
+    AVP_BODY_JSON,          /* read whole, at most `limit` bytes */
+    AVP_BODY_STREAM         /* the handler reads it (upload) */
+} avp_body_kind_t;
+
+
+/* One row of the route table (router.c); tests walk it. */
+typedef struct {
+    ngx_uint_t                method;      /* NGX_HTTP_GET (HEAD follows) ... */
+    const char               *path;        /* "/videos/{id}/status" */
+    unsigned                  open:1;      /* no token needed */
+    unsigned                  admin:1;
+    avp_body_kind_t           body;
+    size_t                    limit;       /* of a JSON body */
+    ngx_http_avp_handler_pt   handler;
+} avp_route_t;
+
+
+#define AVP_ROUTE_IDS  2
+#define AVP_REQUEST_ID_LEN  32
+
+struct ngx_http_avp_ctx_s {
+    ngx_http_request_t   *request;
+    const avp_route_t    *route;
+    avp_identity_t        identity;        /* valid unless route->open */
+    unsigned              authenticated:1;
+    unsigned              auth_done:1;     /* verified or refused already */
+    unsigned              waiting:1;       /* an operation is in flight */
+
+    u_char                request_id[AVP_REQUEST_ID_LEN];
+    char                  ids[AVP_ROUTE_IDS][AVP_UUID_LEN + 1];
+    ngx_uint_t            nids;
+
+    void                 *data;            /* the handler's own */
+};
+
+
+extern ngx_module_t  ngx_http_avp_module;
+
+#endif

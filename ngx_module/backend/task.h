@@ -1,0 +1,52 @@
+/*
+ * Work that blocks (files, names, hashing) in NGINX's thread pools.  This is
+ * the only place that posts thread tasks: it arms the non-cancelable timer
+ * that keeps an exiting worker alive while a task runs, gives every event a
+ * log, and knows what to do when the request went away meanwhile.
+ */
+
+#ifndef AVP_TASK_H
+#define AVP_TASK_H
+
+#include "ngx_module/avp.h"
+
+typedef struct avp_task_s  avp_task_t;
+
+struct avp_task_s {
+    void               (*work)(void *data, ngx_log_t *log); /* in a thread */
+    void               (*done)(void *data);   /* on the event loop, always */
+    void                *data;                /* must outlive the task */
+    /* private */
+    ngx_thread_task_t   *thread;
+    ngx_http_request_t  *request;
+    unsigned             busy:1;
+};
+
+/*
+ * A task that belongs to a request: r->main->blocked and r->aio are kept, so
+ * the request's pool (and `data` in it) live until `done`.  When the client
+ * is gone by then, the request's pool cleanups run right after `done`, which
+ * must not touch the request: it is told by avp_task_aborted().
+ */
+avp_task_t *avp_task_create(ngx_http_request_t *r);
+
+/* A task of the process (names, moves to trash): pass the log; freed by its
+ * own pool after `done`. */
+avp_task_t *avp_task_detached(size_t data_size);
+
+/* NGX_OK, NGX_BUSY when the queue is full (503), NGX_ERROR. */
+ngx_int_t avp_task_post(avp_task_t *t, ngx_thread_pool_t *tp);
+
+ngx_uint_t avp_task_aborted(avp_task_t *t);
+
+/*
+ * Resolves host:port in a thread (getaddrinfo); calls done on the loop with
+ * "ip" texts, comma separated, empty when it does not resolve.
+ */
+typedef void (*avp_resolve_pt)(void *data, ngx_str_t *addresses);
+ngx_int_t avp_task_resolve(ngx_str_t *host, avp_resolve_pt done, void *data);
+
+/* How many tasks are in flight in this process (tests, drain). */
+ngx_uint_t avp_task_inflight(void);
+
+#endif
