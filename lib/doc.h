@@ -7,7 +7,8 @@
  *   \u0001A            the base of the API: {API_URL}/api/v1
  *   \u0001V{uuid}      the delivery base: {CDN or API_URL}/v/{uuid}/{token}
  *
- * Filling is a single pass over the text.
+ * Filling is a single pass over the text.  The bases are put in as they are:
+ * the configuration has seen to it that they are URLs without quotes.
  */
 
 #ifndef AVP_DOC_H
@@ -18,7 +19,8 @@
 
 typedef struct {
     avp_str_t                 api_base;  /* "http://host:3000/api/v1" */
-    avp_str_t                 cdn_base;  /* "https://cdn.example.com" */
+    avp_str_t                 cdn_base;  /* "https://cdn.example.com"; API_URL
+                                          * where there is no CDN */
     const avp_delivery_key_t *key;
     uint32_t                  expiry;
 } avp_doc_fill_t;

@@ -63,6 +63,9 @@ typedef enum {
       "Only failed or cancelled jobs can be retried.")                         \
     X(LENGTH_REQUIRED, "length_required", REQUEST, 411, "Length required",     \
       "Send Content-Length or use chunked transfer coding.")                   \
+    X(PRECONDITION, "precondition_failed", REQUEST, 412,                       \
+      "Precondition failed",                                                   \
+      "The file is not the one that If-Match or If-Unmodified-Since names.")   \
     X(TOO_LARGE, "too_large", REQUEST, 413, "Payload too large",               \
       "The body is larger than this server accepts.")                          \
     X(URI_TOO_LONG, "uri_too_long", REQUEST, 414, "URI too long",              \
