@@ -18,7 +18,9 @@
 
 /* One KEY=VALUE file, read wholly into memory by the caller.  Calls `cb` for
  * each pair; quotes are removed, `#` begins a comment at the start of a line,
- * `export ` is skipped.  0, or -1 with err naming the line. */
+ * `export ` is skipped.  Nothing is expanded: in double quotes `$`, backquote
+ * and backslash are refused, because sh would read them otherwise.  0, or -1
+ * with err naming the line; a cb that returns other than 0 ends it too. */
 int avp_env_parse(avp_str_t text,
                   int (*cb)(void *ctx, avp_str_t key, avp_str_t value),
                   void *ctx, char err[AVP_SETTINGS_ERROR]);
@@ -28,10 +30,12 @@ int avp_env_parse(avp_str_t text,
 bool avp_secret_is_placeholder(avp_str_t secret);
 
 typedef struct {
-    char    *database_url;     /* DATABASE_URL, or built of DB_* */
-    char    *redis_url;        /* REDIS_URL, or built of REDIS_HOST/PORT */
+    char    *database_url;     /* DATABASE_URL, or built of DB_*; NULL when
+                                * neither is set */
+    char    *redis_url;        /* REDIS_URL, or built of REDIS_HOST/PORT,
+                                * default redis://localhost:6379 */
     char    *storage_dir;      /* STORAGE_DIR, default /var/lib/avp */
-    char    *jwt_secret;       /* JWT_SECRET: workerd token only */
+    char    *jwt_secret;       /* JWT_SECRET, or NULL: workerd token only */
     int64_t  jwt_expiry;       /* JWT_EXPIRY, seconds; default 15m */
     char    *worker_name;      /* WORKER_NAME, default the host's name */
     int      worker_slots;     /* WORKER_SLOTS, default 1, 0..64 */
@@ -58,7 +62,9 @@ typedef struct {
  * Everything is malloc'ed; avp_settings_free() frees.  0, or -1 with a
  * sentence that names the key in err.  FFMPEG_PATH, FFPROBE_PATH and NODE_ENV
  * are accepted and ignored: their names are written to `ignored` (comma
- * separated, for one log line).
+ * separated, for one log line).  A key set to nothing is not set.  Secrets may
+ * be files: JWT_SECRET_FILE, DB_PASSWORD_FILE, DATABASE_URL_FILE,
+ * REDIS_URL_FILE, DELIVERY_SECRET_FILE.  No secret is ever part of err.
  */
 int avp_settings_load(avp_settings_t *s, const char *env_file,
                       char ignored[AVP_SETTINGS_ERROR],
