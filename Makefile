@@ -35,7 +35,7 @@ LDFLAGS  += -pie -Wl,-z,relro,-z,now $(SAN)
 
 LIB_PKGS      := jansson openssl libjwt
 SUPERVISOR_PKGS := libpq hiredis libcurl libmicrohttpd
-MEDIA_PKGS    := libavformat libavcodec libavfilter libswscale libswresample libavutil libseccomp
+MEDIA_PKGS    := libavformat libavcodec libavfilter libswscale libswresample libavutil libseccomp zlib
 
 PKG_CFLAGS    := $(shell $(PKG) --cflags $(LIB_PKGS) $(SUPERVISOR_PKGS) $(MEDIA_PKGS))
 LIB_LIBS      := $(shell $(PKG) --libs $(LIB_PKGS)) -largon2

@@ -18,6 +18,7 @@
 #define AVP_MEDIA_PACKAGE_H
 
 #include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
 
 #include <stdint.h>
 
