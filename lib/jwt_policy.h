@@ -20,7 +20,8 @@ typedef enum { AVP_JWT_HS256 } avp_jwt_alg_t;
 
 typedef struct {
     avp_jwt_alg_t  alg;
-    avp_str_t      kid;      /* empty: matches tokens without kid too */
+    avp_str_t      kid;      /* a token that names a kid is checked with the
+                              * key of that kid only; one without with all */
     avp_str_t      key;      /* the secret */
     avp_str_t      issuer;   /* empty: not checked */
     avp_str_t      audience; /* empty: not checked */
@@ -45,7 +46,9 @@ int avp_jwt_verify(avp_identity_t *id, const avp_jwt_key_t *keys, size_t nkeys,
 /* The checks that a cached identity still needs: 0 or -1. */
 int avp_identity_current(const avp_identity_t *id, int64_t now);
 
-/* An HS256 token; malloc'ed, NULL on error.  `jti` and `iat` are set here. */
+/* An HS256 token; malloc'ed, NULL on error (a short key, a user that is no
+ * UUID, a lifetime of nothing).  `jti` and `iat` are set here; kid, iss and
+ * aud are the key's. */
 char *avp_jwt_issue(const avp_jwt_key_t *key, const char *user, bool admin,
                     int64_t now, int64_t lifetime);
 
