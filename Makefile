@@ -80,6 +80,14 @@ $(MODULE): $(MODULE_DEPS) config ngx_module/build.sh
 $(BUILD)/unit-tests: $(UNIT_OBJS) $(BUILD)/libavp.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(shell $(PKG) --libs check)
 
+# Feeds the packagers without the pipeline; t/media/test_package.py runs it.
+PACKTOOL_OBJS := $(patsubst %,$(BUILD)/workerd/media/%.o,out package \
+                   package_mp4 package_webm package_hls hls_track fragment \
+                   playlist codec_string)
+
+$(BUILD)/packtool: $(BUILD)/t/media/packtool.o $(PACKTOOL_OBJS)
+	$(CC) $(LDFLAGS) -o $@ $^ $(shell $(PKG) --libs $(MEDIA_PKGS)) -lpthread -lm
+
 unit: $(BUILD)/unit-tests
 	$(BUILD)/unit-tests
 

@@ -111,10 +111,7 @@ avp_fragment_parse(avp_fragment_t *f, const uint8_t *p, size_t size)
         if (n == 0) {
             return -1;
         }
-        if (type == BOX('s', 't', 'y', 'p') && f->styp_size == 0) {
-            f->styp = at;
-            f->styp_size = n;
-        } else if (type == BOX('m', 'o', 'o', 'f')) {
+        if (type == BOX('m', 'o', 'o', 'f')) {
             if (moof_size != 0) {
                 return -1;
             }
@@ -134,4 +131,12 @@ avp_fragment_parse(avp_fragment_t *f, const uint8_t *p, size_t size)
         at += n;
     }
     return f->size != 0 ? 0 : -1;
+}
+
+size_t
+avp_fragment_moov(const uint8_t *p, size_t size, size_t *moov_size)
+{
+    const uint8_t *moov = box_find(p, size, BOX('m', 'o', 'o', 'v'), moov_size);
+
+    return moov != NULL ? (size_t)(moov - p) : 0;
 }

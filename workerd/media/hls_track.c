@@ -68,11 +68,11 @@ avp_hls_track_open(avp_hls_track_t *t, avp_out_t *out, const char *name,
     if (ret < 0) {
         return ret;
     }
-    /* delay_moov: the init waits for the first packet, which tells the
-     * priming that its edit list must take off. */
-    flags = "+cmaf+frag_custom+delay_moov+default_base_moof+skip_trailer";
+    /* delay_moov: the init waits for the first packet, which tells what its
+     * edit list must take off. */
+    flags = "+frag_custom+delay_moov+default_base_moof+skip_trailer";
     if (av_dict_set(&options, "movflags", flags, 0) < 0 ||
-        av_dict_set(&options, "use_editlist", t->is_video ? "0" : "1", 0) < 0) {
+        av_dict_set(&options, "use_editlist", "1", 0) < 0) {
         ret = AVERROR(ENOMEM);
     }
     if (ret >= 0) {
@@ -106,21 +106,40 @@ muxer_flush(avp_hls_track_t *t, uint8_t **data, int *size)
     return ret < 0 ? ret : 0;
 }
 
+/* The muxer's moov under brands that say CMAF.  (Its own "cmaf" flag means
+ * negative composition offsets.) */
 static int
 write_init(avp_hls_track_t *t)
 {
-    char     path[64];
-    uint8_t *data;
-    int      size, ret;
+    static const char ftyp[] = "\0\0\0\034ftypiso6\0\0\0\0iso6cmfcmp41";
+    size_t            moov, moov_size, head = sizeof(ftyp) - 1;
+    char              path[64];
+    uint8_t          *data, *init = NULL;
+    int               size, ret;
 
     ret = muxer_flush(t, &data, &size);
     if (ret < 0) {
         return ret;
     }
+    moov = avp_fragment_moov(data, (size_t)size, &moov_size);
+    ret = AVERROR_BUG;
+    if (moov_size == 0) {
+        goto done;
+    }
+    init = av_malloc(head + moov_size);
+    if (init == NULL) {
+        ret = AVERROR(ENOMEM);
+        goto done;
+    }
+    memcpy(init, ftyp, head);
+    memcpy(init + head, data + moov, moov_size);
     snprintf(path, sizeof(path), "hls/%s/init.mp4", t->name);
-    ret = avp_out_put(t->out, path, data, (size_t)size, AVP_OUT_NOSYNC);
-    av_free(data);
+    ret = avp_out_put(t->out, path, init, head + moov_size, AVP_OUT_NOSYNC);
     t->have_init = ret == 0;
+
+done:
+    av_free(init);
+    av_free(data);
     return ret;
 }
 
@@ -136,13 +155,20 @@ segment_path(const avp_hls_track_t *t, char path[64], size_t index)
 static int
 segment_open(avp_hls_track_t *t)
 {
-    char path[64], tmp[72];
+    static const uint8_t styp[] = "\0\0\0\030stypcmfs\0\0\0\0cmfsiso6";
+    char                 path[64], tmp[72];
+    int                  ret;
 
     memset(&t->current, 0, sizeof(t->current));
     t->current.start_us = t->nsegments == 0 ? 0 : t->fragment_us;
     segment_path(t, path, t->nsegments);
     snprintf(tmp, sizeof(tmp), "%s.tmp", path);
-    return avp_out_create(t->out, &t->segment, tmp);
+    ret = avp_out_create(t->out, &t->segment, tmp);
+    if (ret == 0) {
+        avio_write(t->segment, styp, sizeof(styp) - 1);
+        t->current.bytes = sizeof(styp) - 1;
+    }
+    return ret;
 }
 
 /* Ends the fragment at hand and puts it into the open segment. */
@@ -173,8 +199,6 @@ fragment_flush(avp_hls_track_t *t)
             av_free(data);
             return ret;
         }
-        avio_write(t->segment, data + f.styp, (int)f.styp_size);
-        t->current.bytes = (int64_t)f.styp_size;
     }
     if (t->is_video && t->current.nkeys < AVP_SEGMENT_KEYS) {
         t->current.keys[t->current.nkeys++] =

@@ -3,10 +3,11 @@
  * the track's playlists out.  Called by one thread at a time, except for
  * what package_hls.c says it reads under its own lock.
  *
- * Time line: video's first frame has both decoding and presentation time 0
- * (negative composition offsets, no edit list, as CMAF wants), so tfdt of
- * every segment is the time of its IDR.  Audio's first sample is the priming;
- * the edit list of its init takes it off, so tfdt counts it.
+ * Time line: tfdt counts from the first packet, and the edit list of the init
+ * takes off what comes before presentation time 0: the delay of B-frames, the
+ * priming of AAC.  So tfdt of every video segment is the time of its IDR.
+ * (CMAF also knows negative composition offsets without edit list; players
+ * built on libavformat show such video late by the delay.)
  */
 
 #ifndef AVP_MEDIA_HLS_TRACK_H

@@ -1,0 +1,329 @@
+/*
+ * packtool: feeds the packagers with the packets of a media file, so that
+ * they can be tested without the pipeline.
+ *
+ *   packtool package SRC OUTDIR [--webm] [--budget N] [--cap N] [--no-audio]
+ *            [--rungs 480p,720p] [--audio-first]
+ *
+ * Audio and video are written by a thread each, as in the media process.
+ * Prints one JSON object per line: what became playable and each rendition.
+ * The source's time stamps are moved so that they keep the contract of
+ * package.h: first frame at 0, priming before 0.
+ */
+
+#include "workerd/media/out.h"
+#include "workerd/media/package.h"
+
+#include <libavutil/avstring.h>
+#include <libavutil/mem.h>
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RUNGS 4
+
+typedef struct {
+    AVPacket        **packets;
+    size_t            n;
+    avp_stream_spec_t spec;
+} source_t;
+
+static source_t         sources[2];
+static avp_packager_t  *files[RUNGS];
+static avp_hls_track_t *video_tracks[RUNGS], *audio_track;
+static int              nrungs, with_audio = 1, failed;
+static pthread_barrier_t barrier;
+static int              audio_first;
+
+static int
+fail(const char *what, int err)
+{
+    fprintf(stderr, "packtool: %s: %s\n", what, av_err2str(err));
+    return err;
+}
+
+/* Reads all packets of the best stream of a kind. */
+static int
+read_source(source_t *s, const char *path, enum AVMediaType kind)
+{
+    AVFormatContext *ctx = NULL;
+    AVPacket        *pkt = av_packet_alloc();
+    AVStream        *st;
+    int64_t          first = INT64_MAX;
+    int              i, ret;
+
+    ret = avformat_open_input(&ctx, path, NULL, NULL);
+    if (ret < 0 || (ret = avformat_find_stream_info(ctx, NULL)) < 0) {
+        return fail(path, ret);
+    }
+    i = av_find_best_stream(ctx, kind, -1, -1, NULL, 0);
+    if (i < 0) {
+        av_packet_free(&pkt);
+        avformat_close_input(&ctx);
+        return 0;
+    }
+    st = ctx->streams[i];
+    while (av_read_frame(ctx, pkt) >= 0) {
+        if (pkt->stream_index == i) {
+            s->packets = realloc(s->packets, (s->n + 1) * sizeof(pkt));
+            s->packets[s->n++] = av_packet_clone(pkt);
+            if (pkt->pts < first) {
+                first = pkt->pts;
+            }
+        }
+        av_packet_unref(pkt);
+    }
+    av_packet_free(&pkt);
+
+    s->spec.par = avcodec_parameters_alloc();
+    avcodec_parameters_copy((AVCodecParameters *)s->spec.par, st->codecpar);
+    s->spec.time_base = st->time_base;
+    s->spec.cap = st->codecpar->bit_rate;
+    if (kind == AVMEDIA_TYPE_VIDEO) {
+        s->spec.frame_rate = st->avg_frame_rate;
+        s->spec.bufsize = 2 * s->spec.cap;
+        for (size_t k = 0; k < s->n; k++) {
+            s->packets[k]->pts -= first;
+            s->packets[k]->dts -= first;
+        }
+    } else if (first < 0 && st->codecpar->initial_padding == 0) {
+        ((AVCodecParameters *)s->spec.par)->initial_padding = (int)av_rescale_q(
+            -first, st->time_base, (AVRational){ 1, st->codecpar->sample_rate });
+    }
+    av_strlcpy(s->spec.language, "eng", sizeof(s->spec.language));
+    avformat_close_input(&ctx);
+    return 0;
+}
+
+static void
+free_source(source_t *s)
+{
+    AVCodecParameters *par = (AVCodecParameters *)s->spec.par;
+
+    for (size_t i = 0; i < s->n; i++) {
+        av_packet_free(&s->packets[i]);
+    }
+    free(s->packets);
+    avcodec_parameters_free(&par);
+}
+
+static void
+check(const char *what, int ret)
+{
+    if (ret < 0 && !__atomic_exchange_n(&failed, ret, __ATOMIC_SEQ_CST)) {
+        fail(what, ret);
+    }
+}
+
+static void *
+feed(void *arg)
+{
+    int       which = arg == &sources[AVP_PKT_AUDIO];
+    source_t *s = arg;
+
+    if (which == AVP_PKT_VIDEO && audio_first) {
+        pthread_barrier_wait(&barrier);
+    }
+    for (size_t i = 0; i < s->n && !failed; i++) {
+        for (int r = 0; r < nrungs; r++) {
+            check("file", avp_packager_write(files[r], which, s->packets[i]));
+            if (which == AVP_PKT_VIDEO && video_tracks[r] != NULL) {
+                check("hls", avp_hls_write(video_tracks[r], s->packets[i]));
+            }
+        }
+        if (which == AVP_PKT_AUDIO && audio_track != NULL) {
+            check("hls audio", avp_hls_write(audio_track, s->packets[i]));
+        }
+    }
+    for (int r = 0; r < nrungs && !failed; r++) {
+        check("end", avp_packager_end(files[r], which));
+        if (which == AVP_PKT_VIDEO && video_tracks[r] != NULL) {
+            check("hls end", avp_hls_end(video_tracks[r]));
+        }
+    }
+    if (which == AVP_PKT_AUDIO && audio_track != NULL && !failed) {
+        check("hls audio end", avp_hls_end(audio_track));
+    }
+    if (which == AVP_PKT_AUDIO && audio_first) {
+        pthread_barrier_wait(&barrier);
+    }
+    return NULL;
+}
+
+static void
+print_rendition(const avp_rendition_t *r)
+{
+    char mime[2 * sizeof(r->mime)], *d = mime;
+
+    for (const char *s = r->mime; *s; s++) {
+        if (*s == '"') {
+            *d++ = '\\';
+        }
+        *d++ = *s;
+    }
+    *d = '\0';
+    printf("{\"format\": \"%s\", \"quality\": \"%s\", \"path\": \"%s\", "
+           "\"size\": %lld, \"duration\": %.6f, \"bitrate\": %lld, "
+           "\"codec\": \"%s\", \"mime\": \"%s\", \"width\": %d, "
+           "\"height\": %d}\n",
+           r->format, r->quality, r->path, (long long)r->size, r->duration,
+           (long long)r->bitrate, r->codec, mime, r->width, r->height);
+}
+
+static void
+on_playable(void *ctx)
+{
+    (void)ctx;
+    printf("{\"playable\": true}\n");
+    fflush(stdout);
+}
+
+static int
+open_all(avp_out_t *out, avp_hls_t *hls, int webm, char *rungs)
+{
+    const avp_stream_spec_t *audio = with_audio ? &sources[1].spec : NULL;
+    char                    *save = NULL;
+    int                      ret = 0;
+
+    for (char *r = strtok_r(rungs, ",", &save); r != NULL && ret >= 0;
+         r = strtok_r(NULL, ",", &save)) {
+        ret = webm ? avp_webm_open(&files[nrungs], out, r, &sources[0].spec,
+                                   audio)
+                   : avp_mp4_open(&files[nrungs], out, r, &sources[0].spec,
+                                  audio);
+        if (ret >= 0 && !webm) {
+            ret = avp_hls_video(hls, &video_tracks[nrungs], r,
+                                &sources[0].spec);
+        }
+        nrungs += ret >= 0;
+    }
+    if (ret >= 0 && audio != NULL && !webm) {
+        ret = avp_hls_audio(hls, &audio_track, audio);
+    }
+    return ret;
+}
+
+static int
+finish_all(avp_out_t *out, avp_hls_t *hls, int webm)
+{
+    avp_rendition_t r, all[RUNGS];
+    int             n;
+
+    for (int i = 0; i < nrungs && !failed; i++) {
+        check("finish", avp_packager_finish(files[i], &r));
+        if (!failed) {
+            print_rendition(&r);
+        }
+    }
+    if (!webm && !failed) {
+        n = avp_hls_finish(hls, all, RUNGS);
+        check("hls finish", n);
+        for (int i = 0; i < n; i++) {
+            print_rendition(&all[i]);
+        }
+    }
+    if (!failed) {
+        check("sync", avp_out_sync(out));
+        printf("{\"bytes\": %lld}\n", (long long)avp_out_bytes(out));
+    }
+    return failed;
+}
+
+static int
+package(const char *src, const char *dir, int webm, int64_t budget, int64_t cap,
+        char *rungs)
+{
+    avp_out_t *out;
+    avp_hls_t *hls;
+    pthread_t  threads[2];
+    int        running = 0, ret = 0;
+
+    for (int i = 0; i < 2 && ret >= 0; i++) {
+        ret = read_source(&sources[i], src,
+                          i ? AVMEDIA_TYPE_AUDIO : AVMEDIA_TYPE_VIDEO);
+    }
+    if (ret < 0 || sources[0].n == 0) {
+        return 1;
+    }
+    with_audio = with_audio && sources[1].n > 0;
+    audio_first = audio_first && with_audio;
+    if (cap > 0) {
+        sources[0].spec.cap = cap;
+        sources[0].spec.bufsize = 2 * cap;
+    }
+    if (avp_out_open(&out, open(dir, O_RDONLY | O_DIRECTORY), budget) < 0 ||
+        avp_hls_open(&hls, out) < 0) {
+        return 1;
+    }
+    avp_hls_on_playable(hls, on_playable, NULL);
+    check("open", open_all(out, hls, webm, rungs));
+    pthread_barrier_init(&barrier, NULL, 2);
+    for (int i = 0; i < 1 + with_audio && !failed; i++) {
+        running += pthread_create(&threads[i], NULL, feed, &sources[i]) == 0;
+    }
+    for (int i = 0; i < running; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    finish_all(out, hls, webm);
+    for (int i = 0; i < RUNGS; i++) {
+        avp_packager_free(files[i]);
+    }
+    avp_hls_free(hls);
+    avp_out_free(out);
+    free_source(&sources[0]);
+    free_source(&sources[1]);
+    return failed != 0;
+}
+
+int
+main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "webm", no_argument, NULL, 'w' },
+        { "budget", required_argument, NULL, 'b' },
+        { "cap", required_argument, NULL, 'c' },
+        { "no-audio", no_argument, NULL, 'n' },
+        { "rungs", required_argument, NULL, 'r' },
+        { "audio-first", no_argument, NULL, 'a' },
+        { NULL, 0, NULL, 0 },
+    };
+    char    rungs[64] = "480p";
+    int     webm = 0, c;
+    int64_t budget = -1, cap = 0;
+
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (c) {
+        case 'w':
+            webm = 1;
+            break;
+        case 'b':
+            budget = atoll(optarg);
+            break;
+        case 'c':
+            cap = atoll(optarg);
+            break;
+        case 'n':
+            with_audio = 0;
+            break;
+        case 'r':
+            av_strlcpy(rungs, optarg, sizeof(rungs));
+            break;
+        case 'a':
+            audio_first = 1;
+            break;
+        default:
+            return 2;
+        }
+    }
+    if (argc - optind == 3 && strcmp(argv[optind], "package") == 0) {
+        return package(argv[optind + 1], argv[optind + 2], webm, budget, cap,
+                       rungs);
+    }
+    fprintf(stderr, "usage: packtool package SRC OUTDIR [options]\n");
+    return 2;
+}
