@@ -1,8 +1,8 @@
 /*
  * Redis on the event loop: one hiredis connection for commands and one for
  * subscriptions per NGINX worker process, connected lazily, reconnected with
- * backoff, watched by PING and by the deadline of the oldest command.  Redis
- * never decides a request: commands are fire and forget, or time out.
+ * backoff, watched by a heartbeat and by the deadline of the oldest command.
+ * Redis never decides a request: commands are fire and forget, or time out.
  *
  * Only backend/redis*.c knows hiredis.
  */
@@ -12,8 +12,24 @@
 
 #include "ngx_module/avp.h"
 
-/* Called once: ok = 1 with the reply as text (strings, integers, status; ""
- * for nil), or ok = 0 when Redis is away, late or answered an error. */
+/* Where Redis is: redis://[[user]:password@]host[:port][/db] or
+ * unix:/path[?db=N]. */
+typedef struct {
+    ngx_str_t    host;        /* name or address; "" with a socket */
+    in_port_t    port;
+    ngx_str_t    path;        /* of a unix socket, NUL-terminated */
+    ngx_str_t    user;
+    ngx_str_t    password;
+    ngx_uint_t   db;
+} avp_redis_address_t;
+
+/* NULL, or what is wrong with `url`, for `nginx -t`. */
+const char *avp_redis_address(ngx_pool_t *pool, ngx_str_t *url,
+    avp_redis_address_t *a);
+
+/* Called once, never from inside avp_redis_command(): ok = 1 with the reply
+ * as text (strings, integers, status; "" for nil), or ok = 0 when Redis is
+ * away, late or answered an error. */
 typedef void (*avp_redis_done_pt)(void *data, ngx_uint_t ok, ngx_str_t *reply);
 
 /* argc strings; `done` may be NULL.  Never blocks; when the connection is
