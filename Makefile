@@ -2,10 +2,14 @@
 #
 #   make                 module and workerd
 #   make unit            unit tests of lib/ (Check)
-#   make lint            structure check, cppcheck
+#   make fuzz            each fuzz target for a few seconds, ASan (build-fuzz/)
+#   make lint            structure check, cppcheck, shellcheck
+#   make format          clang-format over lib, workerd and t
 #   make ASAN=1          the same with AddressSanitizer and UBSan (build-asan/)
 #   make COVERAGE=1      the same with gcov counters (build-cov/)
+#   make coverage        line coverage of what has run with COVERAGE=1
 #   make install DESTDIR=
+#   make dist            avp-VERSION.tar.gz of what is committed
 
 CC       ?= cc
 PKG      ?= pkg-config
@@ -13,6 +17,10 @@ PREFIX   ?= /usr
 NGX_SRC  ?= /usr/share/nginx/src
 MODULEDIR ?= $(PREFIX)/lib/nginx/modules
 SHAREDIR  ?= $(PREFIX)/share/avp
+DOCDIR    ?= $(PREFIX)/share/doc/avp
+SYSCONFDIR ?= /etc
+SYSTEMDDIR ?= $(PREFIX)/lib
+VERSION   := 0.1.0
 
 ifeq ($(ASAN),1)
 BUILD    ?= build-asan
@@ -52,7 +60,7 @@ UNIT_OBJS     := $(UNIT_SRCS:%.c=$(BUILD)/%.o)
 MODULE        := $(BUILD)/ngx_http_avp_module.so
 WORKERD       := $(BUILD)/workerd
 
-.PHONY: all module workerd unit fuzz lint format install dist clean
+.PHONY: all module workerd unit fuzz lint format coverage player install dist clean
 
 all: module workerd
 workerd: $(WORKERD)
@@ -91,7 +99,83 @@ $(BUILD)/packtool: $(BUILD)/t/media/packtool.o $(PACKTOOL_OBJS)
 unit: $(BUILD)/unit-tests
 	$(BUILD)/unit-tests
 
+# libFuzzer: one program per file of t/fuzz, its seeds in t/fuzz/corpus/NAME.
+# What is found new goes to build-fuzz/, so that the tree stays clean.
+FUZZ_CC       ?= clang
+FUZZ_SECONDS  ?= 5
+FUZZ_SECONDS_multipart ?= 20
+FUZZERS       := $(patsubst t/fuzz/%.c,build-fuzz/%,$(wildcard t/fuzz/*.c))
+
+build-fuzz/%: t/fuzz/%.c $(LIB_SRCS) $(wildcard lib/*.h)
+	@mkdir -p $(@D)
+	$(FUZZ_CC) -I. -D_GNU_SOURCE -std=gnu11 -O1 -g -fno-omit-frame-pointer \
+	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+	  $(PKG_CFLAGS) -o $@ $< $(LIB_SRCS) $(LIB_LIBS)
+
+fuzz: $(FUZZERS:build-fuzz/%=fuzz-%)
+
+fuzz-%: build-fuzz/%
+	@mkdir -p build-fuzz/found/$*
+	build-fuzz/$* -max_total_time=$(or $(FUZZ_SECONDS_$*),$(FUZZ_SECONDS)) \
+	  -print_final_stats=1 -timeout=10 -rss_limit_mb=1024 \
+	  -artifact_prefix=build-fuzz/$*- build-fuzz/found/$* \
+	  $(wildcard t/fuzz/corpus/$*)
+
+# t/lint/ holds the project's own checks; each is a program that says what is
+# wrong as FILE:LINE: and ends with 1.
+lint:
+	@set -e; for check in t/lint/*.py; do \
+	  [ ! -e "$$check" ] || /usr/bin/python3 "$$check"; done
+	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr \
+	  --enable=warning,portability --suppress=missingIncludeSystem \
+	  -D_GNU_SOURCE -I. lib workerd
+	@if command -v shellcheck > /dev/null; then \
+	  shellcheck -s sh avp t/run-tests.sh; fi
+
+format:
+	clang-format -i $$(git ls-files 'lib/*.[ch]' 'workerd/*.[ch]' 't/*.c' 't/*.h')
+
+coverage:
+	/usr/bin/python3 t/coverage.py build-cov --files
+
+player: build/player/hls.min.js
+
+build/player/hls.min.js: conf/player/package.json conf/player/package-lock.json
+	rm -rf build/player
+	mkdir -p build/player
+	cp $^ build/player
+	cd build/player && npm ci --ignore-scripts --no-audit --no-fund
+	cp build/player/node_modules/hls.js/dist/hls.min.js build/player/
+
+install: all player
+	install -d $(DESTDIR)$(MODULEDIR) $(DESTDIR)$(PREFIX)/bin \
+	  $(DESTDIR)$(SHAREDIR)/migrations/functions $(DESTDIR)$(SHAREDIR)/player \
+	  $(DESTDIR)$(DOCDIR) $(DESTDIR)$(SYSCONFDIR)/avp \
+	  $(DESTDIR)$(SYSTEMDDIR)/systemd/system $(DESTDIR)$(SYSTEMDDIR)/sysusers.d \
+	  $(DESTDIR)$(SYSTEMDDIR)/tmpfiles.d
+	install -m 644 $(MODULE) $(DESTDIR)$(MODULEDIR)/
+	install -m 755 $(WORKERD) $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 migrations/*.sql $(DESTDIR)$(SHAREDIR)/migrations/
+	install -m 644 migrations/functions/*.sql \
+	  $(DESTDIR)$(SHAREDIR)/migrations/functions/
+	install -m 644 conf/player/*.html conf/player/*.css conf/player/player.js \
+	  build/player/hls.min.js $(DESTDIR)$(SHAREDIR)/player/
+	install -m 644 README.md LICENSE docs/*.md $(DESTDIR)$(DOCDIR)/
+	for f in nginx.conf avp.conf delivery.conf avp.env.example; do \
+	  to=$(DESTDIR)$(SYSCONFDIR)/avp/$$f; \
+	  [ -e "$$to" ] || install -m 644 conf/$$f "$$to" || exit 1; done
+	install -m 644 conf/systemd/*.service \
+	  $(DESTDIR)$(SYSTEMDDIR)/systemd/system/
+	install -m 644 conf/systemd/avp.sysusers \
+	  $(DESTDIR)$(SYSTEMDDIR)/sysusers.d/avp.conf
+	install -m 644 conf/systemd/avp.tmpfiles \
+	  $(DESTDIR)$(SYSTEMDDIR)/tmpfiles.d/avp.conf
+
+dist:
+	git archive --format=tar.gz --prefix=avp-$(VERSION)/ \
+	  -o avp-$(VERSION).tar.gz HEAD
+
 clean:
-	rm -rf build build-asan build-cov
+	rm -rf build build-asan build-cov build-fuzz
 
 -include $(LIB_OBJS:.o=.d) $(WORKERD_OBJS:.o=.d) $(UNIT_OBJS:.o=.d)
