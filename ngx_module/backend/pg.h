@@ -42,7 +42,10 @@ struct avp_pg_op_s {
     const avp_pg_stmt_t  *stmt;
     avp_pg_done_pt        done;      /* called once, also when detached */
     void                 *data;      /* the owner's, NULL once detached */
+    void                 *own;       /* of op->pool: stays when detached */
     avp_pg_status_e       status;
+    ngx_uint_t            sent;      /* a server has it: when UNAVAILABLE, it
+                                        may have taken effect all the same */
     ngx_uint_t            rows;
     /* private members follow in pg.c's own structure */
 };
