@@ -91,9 +91,13 @@ read_source(source_t *s, const char *path, enum AVMediaType kind)
             s->packets[k]->pts -= first;
             s->packets[k]->dts -= first;
         }
-    } else if (first < 0 && st->codecpar->initial_padding == 0) {
-        ((AVCodecParameters *)s->spec.par)->initial_padding = (int)av_rescale_q(
-            -first, st->time_base, (AVRational){ 1, st->codecpar->sample_rate });
+    } else if (first < 0) {
+        AVRational sample = { 1, st->codecpar->sample_rate };
+
+        if (st->codecpar->initial_padding == 0) {
+            ((AVCodecParameters *)s->spec.par)->initial_padding =
+                (int)av_rescale_q(-first, st->time_base, sample);
+        }
     }
     av_strlcpy(s->spec.language, "eng", sizeof(s->spec.language));
     avformat_close_input(&ctx);

@@ -36,6 +36,7 @@ typedef struct {
     AVStream         *st; /* NULL: no such track */
     queued_t         *head, *tail;
     int64_t           bytes;
+    int64_t           shift; /* added to time stamps, in the spec's base */
     int               ended;
 } track_t;
 
@@ -242,6 +243,8 @@ write_ready(avp_packager_t *p)
         int       ret;
 
         pkt->stream_index = t->st->index;
+        pkt->pts += t->shift;
+        pkt->dts += t->shift;
         av_packet_rescale_ts(pkt, t->spec.time_base, t->st->time_base);
         ret = av_write_frame(p->ctx, pkt);
         av_packet_free(&pkt);
@@ -291,6 +294,11 @@ file_start(avp_packager_t *p, const avp_stream_spec_t *video,
         ret = avp_stream_add(p->ctx, &t->spec, &t->st);
         if (ret < 0) {
             return ret;
+        }
+        if (p->format->delay_audio && i == AVP_PKT_AUDIO) {
+            t->shift = av_rescale_q(t->spec.par->initial_padding,
+                                    (AVRational){ 1, t->spec.par->sample_rate },
+                                    t->spec.time_base);
         }
     }
 

@@ -15,6 +15,7 @@ typedef struct {
     const char *mime;  /* without codecs */
     /* Options of the muxer, as av_dict_parse_string() reads them. */
     const char *options;
+    int         delay_audio; /* move audio's time stamps by its priming */
 } avp_file_format_t;
 
 int avp_file_open(avp_packager_t **p, avp_out_t *out,
