@@ -18,23 +18,27 @@ struct avp_task_s {
     void                *data;                /* must outlive the task */
     /* private */
     ngx_thread_task_t   *thread;
-    ngx_http_request_t  *request;
+    ngx_http_request_t  *request;             /* NULL: detached */
+    ngx_pool_t          *pool;                /* of a detached task */
     unsigned             busy:1;
+    unsigned             aborted:1;
 };
 
 /*
- * A task that belongs to a request: r->main->blocked and r->aio are kept, so
- * the request's pool (and `data` in it) live until `done`.  When the client
- * is gone by then, the request's pool cleanups run right after `done`, which
- * must not touch the request: it is told by avp_task_aborted().
+ * A task that belongs to a request, to be posted as often as needed, one at a
+ * time: r->main->blocked and r->aio are kept, so the request's pool (and
+ * `data` in it) live until `done`.  A request must not be finalized while its
+ * task is busy.  When the client is gone by then, avp_task_aborted() tells
+ * `done` to do nothing more: the request's pool cleanups run right after it.
  */
 avp_task_t *avp_task_create(ngx_http_request_t *r);
 
-/* A task of the process (names, moves to trash): pass the log; freed by its
- * own pool after `done`. */
+/* A task of the process (names, moves to trash), posted once; its own pool
+ * holds `data` (zeroed) and is destroyed after `done`, or by a post that does
+ * not return NGX_OK. */
 avp_task_t *avp_task_detached(size_t data_size);
 
-/* NGX_OK, NGX_BUSY when the queue is full (503), NGX_ERROR. */
+/* NGX_OK, or NGX_BUSY when the queue is full (503). */
 ngx_int_t avp_task_post(avp_task_t *t, ngx_thread_pool_t *tp);
 
 ngx_uint_t avp_task_aborted(avp_task_t *t);
