@@ -175,7 +175,7 @@ stage_faults() {
 
 stage_e2e() {
     heading "build"
-    make_it e2e -s workerd module || return 0
+    make_it e2e -s workerd module player || return 0
     if [ ! -e t/e2e/node_modules/playwright-core ]; then
         heading "npm: playwright-core"
         if ! ( cd t/e2e && npm ci --ignore-scripts --no-audit --no-fund \
