@@ -53,9 +53,11 @@ LIB_SRCS      := $(wildcard lib/*.c)
 WORKERD_SRCS  := $(wildcard workerd/*.c workerd/supervisor/*.c workerd/media/*.c)
 UNIT_SRCS     := $(wildcard t/unit/*.c)
 
-LIB_OBJS      := $(LIB_SRCS:%.c=$(BUILD)/%.o)
-WORKERD_OBJS  := $(WORKERD_SRCS:%.c=$(BUILD)/%.o)
-UNIT_OBJS     := $(UNIT_SRCS:%.c=$(BUILD)/%.o)
+# objects have a folder of their own: build/workerd is the program
+OBJ           := $(BUILD)/obj
+LIB_OBJS      := $(LIB_SRCS:%.c=$(OBJ)/%.o)
+WORKERD_OBJS  := $(WORKERD_SRCS:%.c=$(OBJ)/%.o)
+UNIT_OBJS     := $(UNIT_SRCS:%.c=$(OBJ)/%.o)
 
 MODULE        := $(BUILD)/ngx_http_avp_module.so
 WORKERD       := $(BUILD)/workerd
@@ -66,7 +68,7 @@ all: module workerd
 workerd: $(WORKERD)
 module: $(MODULE)
 
-$(BUILD)/%.o: %.c
+$(OBJ)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) -c -o $@ $<
 
@@ -82,18 +84,18 @@ $(WORKERD): $(WORKERD_OBJS) $(BUILD)/libavp.a
 MODULE_DEPS   := $(wildcard lib/*.[ch] ngx_module/*.[ch] ngx_module/*/*.[ch])
 
 $(MODULE): $(MODULE_DEPS) config ngx_module/build.sh
-	AVP_BUILD="$(CURDIR)/$(BUILD)" NGX_SRC="$(NGX_SRC)" ASAN="$(ASAN)" COVERAGE="$(COVERAGE)" \
+	+AVP_BUILD="$(CURDIR)/$(BUILD)" NGX_SRC="$(NGX_SRC)" ASAN="$(ASAN)" COVERAGE="$(COVERAGE)" \
 	  bash ngx_module/build.sh "$(CURDIR)"
 
 $(BUILD)/unit-tests: $(UNIT_OBJS) $(BUILD)/libavp.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(shell $(PKG) --libs check)
 
 # Feeds the packagers without the pipeline; t/media/test_package.py runs it.
-PACKTOOL_OBJS := $(patsubst %,$(BUILD)/workerd/media/%.o,out package \
+PACKTOOL_OBJS := $(patsubst %,$(OBJ)/workerd/media/%.o,out package \
                    package_mp4 package_webm package_hls hls_track fragment \
                    playlist codec_string)
 
-$(BUILD)/packtool: $(BUILD)/t/media/packtool.o $(PACKTOOL_OBJS)
+$(BUILD)/packtool: $(OBJ)/t/media/packtool.o $(PACKTOOL_OBJS)
 	$(CC) $(LDFLAGS) -o $@ $^ $(shell $(PKG) --libs $(MEDIA_PKGS)) -lpthread -lm
 
 unit: $(BUILD)/unit-tests
