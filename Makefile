@@ -93,7 +93,7 @@ $(BUILD)/unit-tests: $(UNIT_OBJS) $(BUILD)/libavp.a
 # Feeds the packagers without the pipeline; t/media/test_package.py runs it.
 PACKTOOL_OBJS := $(patsubst %,$(OBJ)/workerd/media/%.o,out package \
                    package_mp4 package_webm package_hls hls_track fragment \
-                   playlist codec_string)
+                   playlist codec_string picture poster storyboard clip)
 
 $(BUILD)/packtool: $(OBJ)/t/media/packtool.o $(PACKTOOL_OBJS)
 	$(CC) $(LDFLAGS) -o $@ $^ $(shell $(PKG) --libs $(MEDIA_PKGS)) -lpthread -lm

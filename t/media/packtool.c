@@ -4,13 +4,17 @@
  *
  *   packtool package SRC OUTDIR [--webm] [--budget N] [--cap N] [--no-audio]
  *            [--rungs 480p,720p] [--audio-first]
+ *   packtool images SRC OUTDIR [--duration SECONDS]
+ *   packtool clip OUT.mp4 ...            (as workerd clip)
  *
- * Audio and video are written by a thread each, as in the media process.
+ * package: audio and video are written by a thread each, as in the media process.
  * Prints one JSON object per line: what became playable and each rendition.
  * The source's time stamps are moved so that they keep the contract of
  * package.h: first frame at 0, priming before 0.
  */
 
+#include "workerd/commands.h"
+#include "workerd/media/images.h"
 #include "workerd/media/out.h"
 #include "workerd/media/package.h"
 
@@ -20,6 +24,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,6 +289,85 @@ package(const char *src, const char *dir, int webm, int64_t budget, int64_t cap,
     return failed != 0;
 }
 
+/* Every decoded frame goes to the storyboard, every 25th to the poster. */
+static int
+offer(AVCodecContext *dec, AVFrame *frame, AVRational tb, avp_poster_t *poster,
+      avp_storyboard_t *board, double *end, int *n)
+{
+    int ret;
+
+    while ((ret = avcodec_receive_frame(dec, frame)) >= 0) {
+        double t = (double)frame->best_effort_timestamp * av_q2d(tb);
+
+        if ((*n)++ % 25 == 0) {
+            check("poster", avp_poster_offer(poster, frame));
+        }
+        check("storyboard", avp_storyboard_offer(board, frame, t));
+        *end = t;
+    }
+    return ret;
+}
+
+static int
+images(const char *src, const char *dir, double duration)
+{
+    AVFormatContext  *ctx = NULL;
+    const AVCodec    *codec;
+    AVCodecContext   *dec;
+    AVFrame          *frame = av_frame_alloc();
+    AVPacket         *pkt = av_packet_alloc();
+    avp_out_t        *out;
+    avp_poster_t     *poster;
+    avp_storyboard_t *board;
+    double            end = 0;
+    int               i, n = 0;
+
+    if (avformat_open_input(&ctx, src, NULL, NULL) < 0 ||
+        avformat_find_stream_info(ctx, NULL) < 0 ||
+        (i = av_find_best_stream(ctx, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0)) <
+            0) {
+        return fail(src, AVERROR_INVALIDDATA) != 0;
+    }
+    dec = avcodec_alloc_context3(codec);
+    avcodec_parameters_to_context(dec, ctx->streams[i]->codecpar);
+    check("decoder", avcodec_open2(dec, codec, NULL));
+    check("out", avp_out_open(&out, open(dir, O_RDONLY | O_DIRECTORY), -1));
+    check("poster", avp_poster_open(&poster, out));
+    check("storyboard",
+          avp_storyboard_open(&board, out, dec->width, dec->height, duration));
+    while (!failed && av_read_frame(ctx, pkt) >= 0) {
+        if (pkt->stream_index == i && avcodec_send_packet(dec, pkt) >= 0) {
+            offer(dec, frame, ctx->streams[i]->time_base, poster, board, &end,
+                  &n);
+        }
+        av_packet_unref(pkt);
+    }
+    avcodec_send_packet(dec, NULL);
+    offer(dec, frame, ctx->streams[i]->time_base, poster, board, &end, &n);
+    check("poster", avp_poster_finish(poster));
+    check("storyboard", avp_storyboard_finish(board, end));
+    avp_poster_free(poster);
+    avp_storyboard_free(board);
+    avp_out_free(out);
+    av_frame_free(&frame);
+    av_packet_free(&pkt);
+    avcodec_free_context(&dec);
+    avformat_close_input(&ctx);
+    return failed != 0;
+}
+
+/* workerd's is in main.c. */
+void
+avp_command_error(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -294,12 +378,17 @@ main(int argc, char **argv)
         { "no-audio", no_argument, NULL, 'n' },
         { "rungs", required_argument, NULL, 'r' },
         { "audio-first", no_argument, NULL, 'a' },
+        { "duration", required_argument, NULL, 'd' },
         { NULL, 0, NULL, 0 },
     };
     char    rungs[64] = "480p";
     int     webm = 0, c;
     int64_t budget = -1, cap = 0;
+    double  duration = 0;
 
+    if (argc > 1 && strcmp(argv[1], "clip") == 0) {
+        return avp_clip_main(argc - 1, argv + 1);
+    }
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (c) {
         case 'w':
@@ -320,6 +409,9 @@ main(int argc, char **argv)
         case 'a':
             audio_first = 1;
             break;
+        case 'd':
+            duration = atof(optarg);
+            break;
         default:
             return 2;
         }
@@ -328,6 +420,9 @@ main(int argc, char **argv)
         return package(argv[optind + 1], argv[optind + 2], webm, budget, cap,
                        rungs);
     }
-    fprintf(stderr, "usage: packtool package SRC OUTDIR [options]\n");
+    if (argc - optind == 3 && strcmp(argv[optind], "images") == 0) {
+        return images(argv[optind + 1], argv[optind + 2], duration);
+    }
+    fprintf(stderr, "usage: packtool package|images SRC OUTDIR [options]\n");
     return 2;
 }
