@@ -158,6 +158,7 @@ static void
 avp_task_event(ngx_event_t *ev)
 {
     avp_task_t          *t = ev->data;
+    ngx_uint_t           aborted;
     ngx_pool_t          *pool;
     ngx_connection_t    *c;
     ngx_http_request_t  *r;
@@ -193,9 +194,13 @@ avp_task_event(ngx_event_t *ev)
     r->main->blocked--;
     r->aio = 0;
 
+    /* `done` may end the request, and its pool with this task in it */
+
+    aborted = t->aborted;
+
     t->done(t->data);
 
-    if (t->aborted) {
+    if (aborted) {
         /* ngx_http_terminate_request() waits for `blocked` to fall: its
          * finalizer is the request's write handler now */
         c->write->handler(c->write);
