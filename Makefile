@@ -180,4 +180,7 @@ dist:
 clean:
 	rm -rf build build-asan build-cov build-fuzz
 
+# Where an installed workerd finds the migrations.
+$(OBJ)/workerd/cmd_migrate.o: CPPFLAGS += -DAVP_SHAREDIR='"$(SHAREDIR)"'
+
 -include $(LIB_OBJS:.o=.d) $(WORKERD_OBJS:.o=.d) $(UNIT_OBJS:.o=.d)

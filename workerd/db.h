@@ -40,12 +40,12 @@ avp_db_result_t *avp_db_call(avp_db_t *db, const char *fn, int nargs,
 
 /* The same with the arguments in place:
  *   avp_db_callv(db, "job_fail", incarnation, job, attempt) */
+#define AVP_DB_ARGS(...)                                                       \
+    ((const char *const[]){ NULL, ##__VA_ARGS__, NULL })
 #define avp_db_callv(db, fn, ...)                                              \
     avp_db_call((db), (fn),                                                    \
-                (int) (sizeof((const char *const[]){ NULL, ##__VA_ARGS__ })    \
-                       / sizeof(char *))                                       \
-                    - 1,                                                       \
-                (const char *const[]){ NULL, ##__VA_ARGS__ } + 1)
+                (int) (sizeof(AVP_DB_ARGS(__VA_ARGS__)) / sizeof(char *)) - 2, \
+                AVP_DB_ARGS(__VA_ARGS__) + 1)
 
 /* Statements as they are in migration files (no arguments, no rows wanted);
  * `timeout_ms` 0: no deadline.  0 or -1. */

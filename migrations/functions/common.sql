@@ -13,18 +13,6 @@ LANGUAGE sql VOLATILE AS $$
                     (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
 $$;
 
--- Text for a document.  Backslashes are written as \u005c: a title that reads
--- `\u0001V...` must not become a hole (lib/doc.h).
-CREATE OR REPLACE FUNCTION avp_json(p_text text) RETURNS json
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT replace(to_json(p_text)::text, '\\', '\u005c')::json
-$$;
-
-CREATE OR REPLACE FUNCTION avp_json(p_doc jsonb) RETURNS json
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT replace(p_doc::text, '\\', '\u005c')::json
-$$;
-
 -- Text from outside made fit to be shown: no control characters, bounded.
 CREATE OR REPLACE FUNCTION avp_clean(p_text text, p_max integer) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$

@@ -147,7 +147,7 @@ BEGIN
         'status', CASE status WHEN 'retrying' THEN 'processing'
                               WHEN 'pending' THEN 'pending' ELSE 'failed' END,
         'attempt', j.attempt, 'retryIn', round(retry_in::numeric, 1),
-        'error', CASE WHEN p_class <> 'drained' THEN avp_json(v_detail) END,
+        'error', CASE WHEN p_class <> 'drained' THEN v_detail END,
         'errorCode', CASE WHEN p_class <> 'drained' THEN v_code END));
 END
 $$;
@@ -348,7 +348,7 @@ BEGIN
                 event := avp_event_text('job.progress', r.video, r.user_id,
                     v_seq, json_build_object(
                         'jobId', i.job, 'status', 'processing',
-                        'progress', v_progress, 'currentTask', avp_json(v_task),
+                        'progress', v_progress, 'currentTask', v_task,
                         'etaSeconds', CASE WHEN i.eta >= 0 THEN i.eta END,
                         'attempt', i.attempt));
             END IF;
@@ -669,10 +669,10 @@ BEGIN
     RETURN QUERY
     SELECT 'ok', json_build_object(
         'id', j.id, 'videoId', j.video_id, 'status', j.status,
-        'progress', j.progress, 'currentTask', avp_json(j.current_task),
+        'progress', j.progress, 'currentTask', j.current_task,
         'startedAt', avp_time(j.started_at),
         'completedAt', avp_time(j.completed_at),
-        'error', avp_json(j.error_message), 'errorCode', j.error_code,
+        'error', j.error_message, 'errorCode', j.error_code,
         'attempt', j.attempt, 'retryCount', j.retry_count,
         'maxRetries', j.max_retries, 'priority', j.priority,
         'createdAt', avp_time(j.created_at))::text

@@ -77,10 +77,10 @@ BEGIN
 
     event := avp_event('video.created', p_video, p_user, v_seq,
         json_build_object('status', 'pending', 'progress', 0, 'jobId', job,
-                          'title', avp_json(p_title)));
+                          'title', p_title));
     doc := json_build_object(
-        'id', p_video, 'filename', avp_json(left(p_filename, 255)),
-        'title', avp_json(p_title), 'status', 'pending', 'uploadProgress', 100,
+        'id', p_video, 'filename', left(p_filename, 255),
+        'title', p_title, 'status', 'pending', 'uploadProgress', 100,
         'createdAt', avp_time(v_created),
         'url', chr(1) || 'A/videos/' || p_video, 'jobId', job)::text;
     result := 'ok';
@@ -100,9 +100,9 @@ BEGIN
 
     RETURN QUERY
     SELECT 'ok', json_build_object(
-        'id', v.id, 'title', avp_json(v.title),
-        'description', avp_json(v.description),
-        'metadata', avp_json(v.metadata), 'filename', avp_json(v.filename),
+        'id', v.id, 'title', v.title,
+        'description', v.description,
+        'metadata', v.metadata, 'filename', v.filename,
         'status', v.status, 'visibility', v.visibility,
         'duration', v.duration, 'fileSize', v.original_size,
         'createdAt', avp_time(v.created_at), 'updatedAt', avp_time(v.updated_at),
@@ -131,7 +131,7 @@ LANGUAGE sql STABLE AS $$
                 'status', 'completed',
                 'urls', json_object_agg(r.quality, chr(1) || 'V' || p_video || '/'
                             || substr(r.s3_key, 46) ORDER BY r.rank),
-                'types', json_object_agg(r.quality, avp_json(r.mime)
+                'types', json_object_agg(r.quality, r.mime
                             ORDER BY r.rank),
                 'sizes', json_object_agg(r.quality, r.file_size
                             ORDER BY r.rank)) AS doc
@@ -175,7 +175,7 @@ BEGIN
     result := 'ok';
     seq := v.seq;
     doc := json_build_object(
-        'id', v.id, 'title', avp_json(v.title), 'status', v.status,
+        'id', v.id, 'title', v.title, 'status', v.status,
         'progress', CASE WHEN v_done THEN 100
                          ELSE least(coalesce(j.progress, 0), 99) END,
         'processingDetails', json_build_object(
@@ -185,7 +185,7 @@ BEGIN
         'completedAt', CASE WHEN v_done THEN avp_time(v.finished_at) END,
         'jobId', j.id,
         'currentTask', CASE WHEN j.status = 'processing'
-                            THEN avp_json(j.current_task) END,
+                            THEN j.current_task END,
         'etaSeconds', CASE WHEN j.status = 'processing' THEN j.eta END,
         'playable', CASE WHEN v_done THEN v.master IS NOT NULL
                          ELSE v.live_master IS NOT NULL END,
@@ -199,9 +199,9 @@ BEGIN
                              END,
         'storyboardUrl', CASE WHEN v_done THEN v_base || v.published_prefix
                                                || '/' || v.storyboard END,
-        'error', CASE WHEN v.status = 'failed' THEN avp_json(v.error_message) END,
+        'error', CASE WHEN v.status = 'failed' THEN v.error_message END,
         'errorCode', CASE WHEN v.status = 'failed' THEN v.error_code END,
-        'warnings', avp_json(v.warnings))::text;
+        'warnings', v.warnings)::text;
     RETURN NEXT;
 END
 $$;
@@ -265,7 +265,7 @@ $$;
 CREATE OR REPLACE FUNCTION avp_list_item(v videos) RETURNS json
 LANGUAGE sql STABLE AS $$
     SELECT json_build_object(
-        'id', v.id, 'title', avp_json(v.title), 'status', v.status,
+        'id', v.id, 'title', v.title, 'status', v.status,
         'duration', v.duration, 'fileSize', v.original_size,
         'createdAt', avp_time(v.created_at))
 $$;
