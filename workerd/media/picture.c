@@ -5,6 +5,7 @@
 #include "workerd/media/picture.h"
 
 #include <libavutil/dict.h>
+#include <libswscale/swscale.h>
 
 /* The yuvj formats are plain ones of full range; libswscale warns of them. */
 static enum AVPixelFormat
@@ -73,36 +74,37 @@ avp_picture_alloc(AVFrame **dst, int width, int height, int full)
 }
 
 int
-avp_picture_scale(struct SwsContext **sws, AVFrame **dst, const AVFrame *src,
-                  int width, int height, int full)
+avp_picture_scale(AVFrame **dst, const AVFrame *src, int width, int height,
+                  int full)
 {
     int                src_full = src->color_range == AVCOL_RANGE_JPEG;
     enum AVPixelFormat format = plain_format(src->format, &src_full);
+    struct SwsContext *sws;
     int                ret;
 
+    /* Not sws_getCachedContext(): a context that was used once keeps its
+     * first colour matrix and range, whatever it is told later. */
     *dst = NULL;
-    *sws = sws_getCachedContext(*sws, src->width, src->height, format, width,
-                                height, AV_PIX_FMT_YUV420P,
-                                SWS_BICUBIC | SWS_ACCURATE_RND, NULL, NULL,
-                                NULL);
-    if (*sws == NULL) {
+    sws = sws_getContext(src->width, src->height, format, width, height,
+                         AV_PIX_FMT_YUV420P, SWS_BICUBIC | SWS_ACCURATE_RND,
+                         NULL, NULL, NULL);
+    if (sws == NULL) {
         return AVERROR(EINVAL);
     }
     /* Fails for formats that are not YUV, which need none of it. */
-    (void)sws_setColorspaceDetails(*sws, coefficients(src), src_full,
+    (void)sws_setColorspaceDetails(sws, coefficients(src), src_full,
                                    sws_getCoefficients(SWS_CS_ITU601), full, 0,
                                    1 << 16, 1 << 16);
     ret = avp_picture_alloc(dst, width, height, full);
-    if (ret < 0) {
-        return ret;
+    if (ret == 0) {
+        ret = sws_scale(sws, (const uint8_t *const *)src->data, src->linesize,
+                        0, src->height, (*dst)->data, (*dst)->linesize);
+        if (ret < 0) {
+            av_frame_free(dst);
+        }
     }
-    ret = sws_scale(*sws, (const uint8_t *const *)src->data, src->linesize, 0,
-                    src->height, (*dst)->data, (*dst)->linesize);
-    if (ret < 0) {
-        av_frame_free(dst);
-        return ret;
-    }
-    return 0;
+    sws_freeContext(sws);
+    return ret < 0 ? ret : 0;
 }
 
 /* One frame in, one packet out. */

@@ -8,13 +8,11 @@
 #define AVP_MEDIA_PICTURE_H
 
 #include <libavcodec/avcodec.h>
-#include <libswscale/swscale.h>
 
 /* Scales `src` (any format, square pixels) to a new YUV420P frame.  `full`:
- * full range (JPEG), else limited (WebP).  *sws is a cache between calls:
- * NULL at first, sws_freeContext() at last. */
-int avp_picture_scale(struct SwsContext **sws, AVFrame **dst,
-                      const AVFrame *src, int width, int height, int full);
+ * full range (JPEG), else limited (WebP). */
+int avp_picture_scale(AVFrame **dst, const AVFrame *src, int width, int height,
+                      int full);
 
 /* A new YUV420P frame of that size; luma and chroma are not set. */
 int avp_picture_alloc(AVFrame **dst, int width, int height, int full);

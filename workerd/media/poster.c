@@ -21,10 +21,9 @@
 #define WEBP_QUALITY 80
 
 struct avp_poster_s {
-    avp_out_t         *out;
-    AVFrame           *best;
-    double             score;
-    struct SwsContext *sws;
+    avp_out_t *out;
+    AVFrame   *best;
+    double     score;
 };
 
 int
@@ -78,7 +77,7 @@ avp_poster_offer(avp_poster_t *p, const AVFrame *frame)
     int      ret;
 
     height = height < 16 ? 16 : height > 1024 ? 1024 : height;
-    ret = avp_picture_scale(&p->sws, &small, frame, JUDGE_WIDTH, height, 1);
+    ret = avp_picture_scale(&small, frame, JUDGE_WIDTH, height, 1);
     if (ret < 0) {
         return ret;
     }
@@ -133,7 +132,7 @@ avp_poster_finish(avp_poster_t *p)
         return AVERROR(ENODATA);
     }
     poster_size(p->best, &width, &height);
-    ret = avp_picture_scale(&p->sws, &scaled, p->best, width, height, 1);
+    ret = avp_picture_scale(&scaled, p->best, width, height, 1);
     if (ret < 0) {
         return ret;
     }
@@ -145,7 +144,7 @@ avp_poster_finish(avp_poster_t *p)
     if (ret < 0) {
         return ret;
     }
-    ret = avp_picture_scale(&p->sws, &scaled, p->best, width, height, 0);
+    ret = avp_picture_scale(&scaled, p->best, width, height, 0);
     if (ret < 0) {
         return ret;
     }
@@ -164,6 +163,5 @@ avp_poster_free(avp_poster_t *p)
         return;
     }
     av_frame_free(&p->best);
-    sws_freeContext(p->sws);
     av_free(p);
 }

@@ -25,14 +25,13 @@
 #define JPEG_QUALITY 5
 
 struct avp_storyboard_s {
-    avp_out_t         *out;
-    struct SwsContext *sws;
-    AVFrame           *sheet; /* NULL: none begun */
-    int                width, height; /* of a tile */
-    double             step, next;
-    double            *times; /* when each tile begins */
-    size_t             n, allocated;
-    int                sheets;
+    avp_out_t *out;
+    AVFrame   *sheet;         /* NULL: none begun */
+    int        width, height; /* of a tile */
+    double     step, next;
+    double    *times; /* when each tile begins */
+    size_t     n, allocated;
+    int        sheets;
 };
 
 static void
@@ -165,7 +164,7 @@ avp_storyboard_offer(avp_storyboard_t *s, const AVFrame *frame, double t)
         ret = sheet_begin(s);
     }
     if (ret == 0) {
-        ret = avp_picture_scale(&s->sws, &tile, frame, s->width, s->height, 1);
+        ret = avp_picture_scale(&tile, frame, s->width, s->height, 1);
     }
     if (ret < 0) {
         return ret;
@@ -241,7 +240,6 @@ avp_storyboard_free(avp_storyboard_t *s)
         return;
     }
     av_frame_free(&s->sheet);
-    sws_freeContext(s->sws);
     av_free(s->times);
     av_free(s);
 }
