@@ -123,16 +123,13 @@ fuzz-%: build-fuzz/%
 	  -artifact_prefix=build-fuzz/$*- build-fuzz/found/$* \
 	  $(wildcard t/fuzz/corpus/$*)
 
-# t/lint/ holds the project's own checks; each is a program that says what is
-# wrong as FILE:LINE: and ends with 1.
-lint:
-	@set -e; for check in t/lint/*.py; do \
-	  [ ! -e "$$check" ] || /usr/bin/python3 "$$check"; done
+lint: $(MODULE)
+	/usr/bin/python3 t/lint/structure.py $(MODULE)
 	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr \
 	  --enable=warning,portability --suppress=missingIncludeSystem \
-	  -D_GNU_SOURCE -I. lib workerd
+	  --suppress=ctuuninitvar -D_GNU_SOURCE -I. lib workerd
 	@if command -v shellcheck > /dev/null; then \
-	  shellcheck -s sh avp t/run-tests.sh; fi
+	  shellcheck -s sh avp t/run-tests.sh .ci/run; fi
 
 format:
 	clang-format -i $$(git ls-files 'lib/*.[ch]' 'workerd/*.[ch]' 't/*.c' 't/*.h')
