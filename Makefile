@@ -28,7 +28,7 @@ SAN      := -fsanitize=address,undefined -fno-sanitize-recover=undefined -U_FORT
 OPT      := -O1 -g -fno-omit-frame-pointer
 else ifeq ($(COVERAGE),1)
 BUILD    ?= build-cov
-SAN      := --coverage
+SAN      := --coverage -DAVP_COVERAGE
 OPT      := -O0 -g
 else
 BUILD    ?= build
@@ -37,7 +37,7 @@ OPT      := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-pr
 endif
 
 WARN     := -std=gnu11 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
-CPPFLAGS += -I. -D_GNU_SOURCE
+CPPFLAGS += -I. -D_GNU_SOURCE -DAVP_VERSION='"$(VERSION)"'
 CFLAGS   += $(OPT) $(WARN) $(SAN) -fPIE -MMD -MP
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(SAN)
 

@@ -177,7 +177,8 @@ static const struct {
     { "link", EPERM },          { "linkat", EPERM },
     { "inotify_init1", EPERM }, { "shmget", EPERM },
     { "msgget", EPERM },        { "semget", EPERM },
-    { "mq_open", EPERM },       { "clone3", ENOSYS }, /* glibc: then clone */
+    { "mq_open", EPERM },       { "setrlimit", EPERM },
+    { "clone3", ENOSYS }, /* glibc: then clone */
 };
 
 /* A name this libseccomp or this machine does not know needs no rule. */
@@ -225,7 +226,7 @@ seccomp_enter(void)
     }
 
     /* threads yes, processes no; abort() and thread signals only at home;
-     * no other process's limits */
+     * limits are the supervisor's */
     if ((rc = seccomp_rule_add(c, SCMP_ACT_KILL_PROCESS, SCMP_SYS(clone), 1,
                                SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0)))
             != 0
@@ -236,6 +237,10 @@ seccomp_enter(void)
         || (rc = seccomp_rule_add(c, SCMP_ACT_ERRNO(EPERM),
                                   SCMP_SYS(prlimit64), 1,
                                   SCMP_A0(SCMP_CMP_NE, 0)))
+               != 0
+        || (rc = seccomp_rule_add(c, SCMP_ACT_ERRNO(EPERM),
+                                  SCMP_SYS(prlimit64), 1,
+                                  SCMP_A2(SCMP_CMP_NE, 0)))
                != 0)
     {
         goto done;
@@ -256,8 +261,12 @@ int
 avp_sandbox_enter(const avp_sandbox_opts_t *o, avp_sandbox_level_t *achieved)
 {
     const int net = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+    int       death = 0;
 
     *achieved = (avp_sandbox_level_t){ 0 };
+
+    /* new credentials may forget the signal that ends us with our parent */
+    (void) prctl(PR_GET_PDEATHSIG, &death, 0, 0, 0);
 
     if (unshare(CLONE_NEWUSER | net) == 0) {
         achieved->user_ns = true;
@@ -269,6 +278,10 @@ avp_sandbox_enter(const avp_sandbox_opts_t *o, avp_sandbox_level_t *achieved)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
         || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
     {
+        return -1;
+    }
+
+    if (death != 0 && prctl(PR_SET_PDEATHSIG, death, 0, 0, 0) != 0) {
         return -1;
     }
 
