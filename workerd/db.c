@@ -52,7 +52,7 @@ set_error(avp_db_t *db, const char *what, const char *why)
     snprintf(db->error, sizeof(db->error), "%s: %s", what, why);
 
     for (n = 0; db->error[n] != '\0'; n++) {
-        if (db->error[n] == '\n') {
+        if ((unsigned char) db->error[n] < ' ') {
             db->error[n] = ' ';
         }
     }
