@@ -62,7 +62,7 @@ UNIT_OBJS     := $(UNIT_SRCS:%.c=$(OBJ)/%.o)
 MODULE        := $(BUILD)/ngx_http_avp_module.so
 WORKERD       := $(BUILD)/workerd
 
-.PHONY: all module workerd unit fuzz lint format coverage player install dist clean
+.PHONY: all module workerd packtool unit fuzz lint format coverage player install dist clean
 
 all: module workerd
 workerd: $(WORKERD)
@@ -94,6 +94,8 @@ $(BUILD)/unit-tests: $(UNIT_OBJS) $(BUILD)/libavp.a
 PACKTOOL_OBJS := $(patsubst %,$(OBJ)/workerd/media/%.o,out package \
                    package_mp4 package_webm package_hls hls_track fragment \
                    playlist codec_string picture poster storyboard clip)
+
+packtool: $(BUILD)/packtool
 
 $(BUILD)/packtool: $(OBJ)/t/media/packtool.o $(PACKTOOL_OBJS)
 	$(CC) $(LDFLAGS) -o $@ $^ $(shell $(PKG) --libs $(MEDIA_PKGS)) -lpthread -lm
@@ -180,4 +182,5 @@ clean:
 # Where an installed workerd finds the migrations.
 $(OBJ)/workerd/cmd_migrate.o: CPPFLAGS += -DAVP_SHAREDIR='"$(SHAREDIR)"'
 
--include $(LIB_OBJS:.o=.d) $(WORKERD_OBJS:.o=.d) $(UNIT_OBJS:.o=.d)
+-include $(LIB_OBJS:.o=.d) $(WORKERD_OBJS:.o=.d) $(UNIT_OBJS:.o=.d) \
+         $(OBJ)/t/media/packtool.d
