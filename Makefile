@@ -110,13 +110,20 @@ unit: $(BUILD)/unit-tests
 FUZZ_CC       ?= clang
 FUZZ_SECONDS  ?= 5
 FUZZ_SECONDS_multipart ?= 20
+FUZZ_FLAGS    := -I. -D_GNU_SOURCE -std=gnu11 -Wall -Wextra -Werror -O1 -g \
+                 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+                 -fno-sanitize-recover=undefined
 FUZZERS       := $(patsubst t/fuzz/%.c,build-fuzz/%,$(wildcard t/fuzz/*.c))
+FUZZ_OBJS     := $(LIB_SRCS:%.c=build-fuzz/obj/%.o)
 
-build-fuzz/%: t/fuzz/%.c $(LIB_SRCS) $(wildcard lib/*.h)
+build-fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(FUZZ_CC) -I. -D_GNU_SOURCE -std=gnu11 -O1 -g -fno-omit-frame-pointer \
-	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-	  $(PKG_CFLAGS) -o $@ $< $(LIB_SRCS) $(LIB_LIBS)
+	$(FUZZ_CC) $(FUZZ_FLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+
+build-fuzz/%: build-fuzz/obj/t/fuzz/%.o $(FUZZ_OBJS)
+	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIB_LIBS)
+
+.SECONDARY: $(FUZZERS) $(FUZZ_OBJS) $(FUZZERS:build-fuzz/%=build-fuzz/obj/t/fuzz/%.o)
 
 fuzz: $(FUZZERS:build-fuzz/%=fuzz-%)
 
@@ -185,4 +192,5 @@ clean:
 $(OBJ)/workerd/cmd_migrate.o: CPPFLAGS += -DAVP_SHAREDIR='"$(SHAREDIR)"'
 
 -include $(LIB_OBJS:.o=.d) $(WORKERD_OBJS:.o=.d) $(UNIT_OBJS:.o=.d) \
-         $(OBJ)/t/media/packtool.d
+         $(OBJ)/t/media/packtool.d $(FUZZ_OBJS:.o=.d) \
+         $(FUZZERS:build-fuzz/%=build-fuzz/obj/t/fuzz/%.d)
