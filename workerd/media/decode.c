@@ -1,0 +1,482 @@
+#include "workerd/media/nodes.h"
+
+#include "workerd/media/compat.h"
+
+#include <libavfilter/buffersink.h>
+#include <libavfilter/buffersrc.h>
+#include <libavutil/mastering_display_metadata.h>
+
+#include <math.h>
+#include <string.h>
+
+#define BURST 1000        /* decoded frames in a second of stream time */
+#define JUMP_BACK 1.0     /* seconds: more is a new start, not disorder */
+#define LAST_MAX 10.0     /* how long a last picture may stand */
+#define DEINT_MIN_SIDE 16 /* the deinterlacer wants a few lines of chroma */
+
+typedef struct {
+    avp_source_t      *node;
+    avp_run_t         *run;
+    const avp_probe_t *facts;
+    avp_fail_t        *fail;
+    avp_demux_t        demux;
+    AVCodecContext    *codec;
+    AVPacket          *pkt;
+    AVFrame           *frame;
+
+    avp_grid_t         grid;
+    AVFrame           *held;  /* the frame of the last slot */
+    bool               started;
+    double             shift; /* added to stream time: origin and restarts */
+    double             last, lasts; /* of the last frame: time, duration */
+    double             told;
+    double             ring[BURST];
+
+    AVFilterGraph     *deint;
+    AVFilterContext   *deint_src, *deint_sink;
+    int                deint_width, deint_height, deint_format;
+} decode_t;
+
+static int
+failed(decode_t *d, int rc, const char *what)
+{
+    return avp_fail_av(d->fail, rc, AVP_ERR_INVALID_MEDIA, what);
+}
+
+void
+avp_frame_sanitize(AVFrame *f, const avp_probe_t *facts)
+{
+    int i = 0;
+
+    while (i < f->nb_side_data) {
+        enum AVFrameSideDataType type = f->side_data[i]->type;
+
+        /* tone mapping asks for these; captions and the like go unseen into
+         * the encoder otherwise */
+        if (facts->hdr && (type == AV_FRAME_DATA_MASTERING_DISPLAY_METADATA
+                           || type == AV_FRAME_DATA_CONTENT_LIGHT_LEVEL)) {
+            i++;
+            continue;
+        }
+        av_frame_remove_side_data(f, type);
+        i = 0;
+    }
+
+    av_dict_free(&f->metadata);
+    f->pict_type = AV_PICTURE_TYPE_NONE;
+    f->sample_aspect_ratio = (AVRational){ 1, 1 };
+    f->colorspace = facts->matrix;
+    f->color_primaries = facts->primaries;
+    f->color_trc = facts->trc;
+    f->color_range = facts->range;
+    f->chroma_location = AVCHROMA_LOC_LEFT;
+}
+
+/* One slot of the grid, to everybody. */
+static int
+put_slot(decode_t *d, const AVFrame *f, int64_t slot)
+{
+    avp_source_t *n = d->node;
+
+    for (int i = 0; i < n->nouts; i++) {
+        AVFrame *ref = av_frame_clone(f);
+        int      rc;
+
+        if (ref) {
+            ref->pts = slot;
+        }
+        rc = avp_queue_put(n->outs[i], ref);
+        if (rc < 0) {
+            return failed(d, rc, "handing a frame on");
+        }
+    }
+    n->frames_out++;
+    return 0;
+}
+
+static int
+too_sparse(decode_t *d)
+{
+    return avp_fail(d->fail, AVP_ERR_FRAME_LIMIT,
+                    "%lld frames would have to be shown for far longer than "
+                    "any recording does",
+                    (long long)d->grid.seen);
+}
+
+/* A frame of output time `t`: onto the grid. */
+static int
+place(decode_t *d, AVFrame *f, double t)
+{
+    int64_t slot = d->grid.next, repeats;
+    bool    use;
+
+    repeats = avp_grid_place(&d->grid, t, &use);
+    if (repeats < 0) {
+        return too_sparse(d);
+    }
+
+    for (int64_t i = 0; i < repeats; i++) {
+        if (put_slot(d, d->held, slot++)) {
+            return -1;
+        }
+    }
+
+    if (use) {
+        if (put_slot(d, f, slot)) {
+            return -1;
+        }
+        av_frame_unref(d->held);
+        av_frame_move_ref(d->held, f);
+    }
+    return 0;
+}
+
+/* Frames that the deinterlacer has ready; `in` NULL flushes it. */
+static int
+deinterlace(decode_t *d, AVFrame *in)
+{
+    AVFrame *out;
+    int      rc;
+
+    rc = av_buffersrc_add_frame_flags(d->deint_src, in,
+                                      AV_BUFFERSRC_FLAG_PUSH);
+    if (rc < 0) {
+        return failed(d, rc, "deinterlacing");
+    }
+
+    out = av_frame_alloc();
+    if (out == NULL) {
+        return failed(d, AVERROR(ENOMEM), "deinterlacing");
+    }
+
+    while ((rc = av_buffersink_get_frame(d->deint_sink, out)) >= 0) {
+        double t = (double)out->pts
+                   * av_q2d(av_buffersink_get_time_base(d->deint_sink));
+
+        avp_frame_clear_interlaced(out);
+        if (place(d, out, t)) {
+            av_frame_free(&out);
+            return -1;
+        }
+        av_frame_unref(out);
+    }
+
+    av_frame_free(&out);
+    return rc == AVERROR(EAGAIN) || rc == AVERROR_EOF
+               ? 0
+               : failed(d, rc, "deinterlacing");
+}
+
+static int
+stop_deinterlacing(decode_t *d)
+{
+    int rc = d->deint ? deinterlace(d, NULL) : 0;
+
+    avfilter_graph_free(&d->deint);
+    return rc;
+}
+
+/* The deinterlacer comes with the first interlaced frame and stays; frames
+ * that are not pass it untouched. */
+static int
+through_deinterlacer(decode_t *d, AVFrame *f, double t)
+{
+    int rc;
+
+    if (d->deint
+        && (f->width != d->deint_width || f->height != d->deint_height
+            || f->format != d->deint_format)
+        && stop_deinterlacing(d)) {
+        return -1;
+    }
+
+    if (d->deint == NULL) {
+        if (!avp_frame_is_interlaced(f) || f->width < DEINT_MIN_SIDE
+            || f->height < DEINT_MIN_SIDE) {
+            return place(d, f, t);
+        }
+
+        rc = avp_graph_build(&d->deint, &d->deint_src, &d->deint_sink, f,
+                             (AVRational){ 1, 1000000 },
+                             "bwdif=mode=send_frame:deint=interlaced");
+        if (rc < 0) {
+            return failed(d, rc, "setting the deinterlacer up");
+        }
+        d->deint_width = f->width;
+        d->deint_height = f->height;
+        d->deint_format = f->format;
+    }
+
+    f->pts = llrint(t * 1e6);
+    return deinterlace(d, f);
+}
+
+/* Output time of a decoded frame. */
+static double
+time_of(decode_t *d, const AVFrame *f)
+{
+    double t;
+
+    if (f->best_effort_timestamp == AV_NOPTS_VALUE) {
+        t = d->started ? d->last + d->lasts : 0;
+        if (!d->started) {
+            avp_clock_start(&d->node->sched->clock, 0);
+        }
+    } else {
+        t = (double)f->best_effort_timestamp * av_q2d(d->facts->vtb);
+        if (!d->started) {
+            /* the first displayed frame is where the output begins */
+            d->shift = -t;
+            avp_clock_start(&d->node->sched->clock, t);
+        }
+        t += d->shift;
+    }
+
+    if (d->started && t < d->last - JUMP_BACK) {
+        /* the clock was set back (a spliced stream): go on after the last */
+        d->shift += d->last + d->lasts - t;
+        t = d->last + d->lasts;
+    }
+
+    d->started = true;
+    return t;
+}
+
+static int
+check_limits(decode_t *d, double t)
+{
+    avp_source_t *n = d->node;
+    double       *oldest = &d->ring[n->frames_in % BURST];
+
+    if (n->frames_in >= BURST && t - *oldest < 1.0) {
+        return avp_fail(d->fail, AVP_ERR_FRAME_LIMIT,
+                        "more than %d frames within one second", BURST);
+    }
+    *oldest = t;
+
+    if (t > (double)d->run->job->max_duration) {
+        return avp_fail(d->fail, AVP_ERR_DURATION_TOO_LONG,
+                        "it goes on after %lld s",
+                        (long long)d->run->job->max_duration);
+    }
+
+    if (t >= d->told + 1.0) {
+        d->told = t;
+        d->run->seen(d->run, t);
+        if (avp_progress_gone(d->run->progress)) {
+            return avp_fail(d->fail, AVP_ERR_CANCELLED, "nobody listens");
+        }
+    }
+    return 0;
+}
+
+static int
+take_frame(decode_t *d, AVFrame *f)
+{
+    double t, lasts = (double)avp_frame_duration(f) * av_q2d(d->facts->vtb);
+
+    atomic_fetch_add(&d->run->frames_decoded, 1);
+    t = time_of(d, f);
+    if (check_limits(d, t)) {
+        return -1;
+    }
+    d->node->frames_in++;
+
+    d->last = fmax(d->last, t);
+    d->lasts = d->facts->rate.exact || lasts <= 0 || lasts > LAST_MAX
+                   ? 1.0 / d->facts->rate.fps
+                   : lasts;
+
+    avp_frame_sanitize(f, d->facts);
+    return through_deinterlacer(d, f, t);
+}
+
+/* Sends a packet (NULL: the end) and takes all frames that are ready. */
+static int
+decode(decode_t *d, const AVPacket *pkt)
+{
+    int rc = avcodec_send_packet(d->codec, pkt);
+
+    if (rc == AVERROR(ENOMEM)) {
+        return failed(d, rc, "decoding");
+    }
+    if (rc < 0 && rc != AVERROR_EOF) {
+        d->node->errors++;
+    }
+
+    for (;;) {
+        rc = avcodec_receive_frame(d->codec, d->frame);
+        if (rc == AVERROR(EAGAIN) || rc == AVERROR_EOF) {
+            return 0;
+        }
+        if (rc == AVERROR(ENOMEM)) {
+            return failed(d, rc, "decoding");
+        }
+        if (rc < 0) {
+            d->node->errors++;
+            if (pkt == NULL && d->node->errors > 1000000) {
+                return failed(d, rc, "decoding");
+            }
+            continue;
+        }
+
+        rc = take_frame(d, d->frame);
+        av_frame_unref(d->frame);
+        if (rc) {
+            return -1;
+        }
+    }
+}
+
+static int
+read_all(decode_t *d)
+{
+    int rc, bad = 0;
+
+    for (;;) {
+        if (avp_sched_stopped(d->node->sched)) {
+            return failed(d, AVERROR_EXIT, "reading the source");
+        }
+
+        rc = avp_demux_read(&d->demux, d->facts->video, d->pkt);
+        if (rc == AVERROR_EOF || (rc < 0 && ++bad > 100)) {
+            break;
+        }
+        if (d->demux.io_error) {
+            return avp_fail(d->fail, AVP_ERR_STORAGE_ERROR,
+                            "reading the source: %s",
+                            strerror(d->demux.io_error));
+        }
+        if (rc < 0) {
+            d->node->errors++;
+            continue;
+        }
+
+        if (av_packet_get_side_data(d->pkt, AV_PKT_DATA_ENCRYPTION_INFO,
+                                    NULL)) {
+            return avp_fail(d->fail, AVP_ERR_ENCRYPTED,
+                            "the video is encrypted");
+        }
+
+        rc = decode(d, d->pkt);
+        av_packet_unref(d->pkt);
+        if (rc) {
+            return -1;
+        }
+        avp_progress_read(d->run->progress, (double)d->demux.pos
+                                                / (double)(d->demux.size + 1));
+        if (d->node->errors > 1000 && d->node->frames_in == 0) {
+            break;
+        }
+    }
+
+    return decode(d, NULL);
+}
+
+/* Whether what came out is a video that stands for its file. */
+static int
+judge(decode_t *d, double end)
+{
+    avp_source_t *n = d->node;
+
+    if (n->frames_in == 0) {
+        return avp_fail(d->fail, AVP_ERR_INVALID_MEDIA,
+                        "not one frame could be decoded");
+    }
+    if (n->errors > n->frames_in) {
+        return avp_fail(d->fail, AVP_ERR_INVALID_MEDIA,
+                        "%lld frames could be decoded and %lld could not",
+                        (long long)n->frames_in, (long long)n->errors);
+    }
+    if (d->facts->frames_exact && end < 0.9 * d->facts->duration
+        && d->facts->duration - end > 0.5) {
+        return avp_fail(d->fail, AVP_ERR_INVALID_MEDIA,
+                        "%.2f s of %.2f s can be decoded", end,
+                        d->facts->duration);
+    }
+    return 0;
+}
+
+static int
+finish(decode_t *d)
+{
+    double  end = d->last + d->lasts;
+    int64_t slot, repeats;
+
+    if (stop_deinterlacing(d) || judge(d, end)) {
+        return -1;
+    }
+
+    slot = d->grid.next;
+    repeats = avp_grid_finish(&d->grid, end);
+    if (repeats < 0) {
+        return too_sparse(d);
+    }
+    for (int64_t i = 0; i < repeats; i++) {
+        if (put_slot(d, d->held, slot++)) {
+            return -1;
+        }
+    }
+
+    avp_clock_decoded(&d->node->sched->clock,
+                      (double)d->grid.next / d->grid.rate);
+    for (int i = 0; i < d->node->nouts; i++) {
+        avp_queue_close(d->node->outs[i]);
+    }
+    return 0;
+}
+
+int
+avp_source_node(void *node, avp_fail_t *fail)
+{
+    avp_source_t *n = node;
+    decode_t     *d = av_mallocz(sizeof(*d));
+    int           rc = -1;
+
+    if (d == NULL) {
+        return avp_fail(fail, AVP_ERR_NO_MEMORY, "decoding");
+    }
+
+    d->node = n;
+    d->run = n->run;
+    d->facts = n->run->facts;
+    d->fail = fail;
+    d->pkt = av_packet_alloc();
+    d->frame = av_frame_alloc();
+    d->held = av_frame_alloc();
+    avp_grid_init(&d->grid, &d->facts->rate);
+
+    if (d->pkt == NULL || d->frame == NULL || d->held == NULL) {
+        avp_fail(fail, AVP_ERR_NO_MEMORY, "decoding");
+        goto done;
+    }
+
+    if (avp_demux_open(&d->demux, n->run->fd, n->run->job,
+                       d->facts->no_header, &n->sched->stop, fail)) {
+        goto done;
+    }
+    if ((unsigned)d->facts->video >= d->demux.ctx->nb_streams) {
+        avp_fail(fail, AVP_ERR_INVALID_MEDIA, "the video stream is gone");
+        goto done;
+    }
+    avp_demux_select(&d->demux, d->facts->video);
+
+    d->codec = avp_decoder_open(n->run->job, d->facts->vpar, d->facts->vtb,
+                                n->threads, fail);
+    if (d->codec == NULL || read_all(d)) {
+        goto done;
+    }
+
+    rc = finish(d);
+
+done:
+
+    avfilter_graph_free(&d->deint);
+    avcodec_free_context(&d->codec);
+    avp_demux_close(&d->demux);
+    av_packet_free(&d->pkt);
+    av_frame_free(&d->frame);
+    av_frame_free(&d->held);
+    av_free(d);
+    return rc;
+}

@@ -1,0 +1,245 @@
+#include "workerd/media/nodes.h"
+
+#include "workerd/media/compat.h"
+
+#include <libavutil/opt.h>
+
+#include <math.h>
+#include <stdio.h>
+
+int
+avp_sink_write(avp_sink_t *s, int which, const AVPacket *pkt)
+{
+    return s->file ? avp_packager_write(s->file, which, pkt)
+                   : avp_hls_write(s->hls, pkt);
+}
+
+int
+avp_sink_end(avp_sink_t *s, int which)
+{
+    return s->file ? avp_packager_end(s->file, which) : avp_hls_end(s->hls);
+}
+
+static int
+gop_frames(const avp_encoder_t *e, int seconds)
+{
+    return (int)fmax(ceil(seconds * av_q2d(e->run->plan->rate)), 1);
+}
+
+/* Key frames come by picture type on the grid of time, nowhere else: no
+ * scene cuts, no open GOPs, and a keyint that never strikes first. */
+static void
+set_x264(avp_encoder_t *e, AVDictionary **opts)
+{
+    AVCodecContext *c = e->codec;
+
+    c->gop_size = gop_frames(e, AVP_GOP_H264) + 1;
+    c->rc_max_rate = e->plan->cap;
+    c->rc_buffer_size = (int)FFMIN(e->plan->bufsize, INT32_MAX);
+    av_dict_set(opts, "preset", "veryfast", 0);
+    av_dict_set(opts, "profile", "high", 0);
+    av_dict_set_int(opts, "crf", e->plan->crf, 0);
+    av_dict_set(opts, "forced-idr", "1", 0);
+    av_dict_set(opts, "a53cc", "0", 0);
+    av_dict_set(opts, "x264-params", "scenecut=0:open-gop=0", 0);
+}
+
+/* The encoder ignores wishes for key frames: its own period makes the grid. */
+static void
+set_svtav1(avp_encoder_t *e, AVDictionary **opts)
+{
+    AVCodecContext *c = e->codec;
+    char            params[64];
+
+    c->gop_size = gop_frames(e, AVP_GOP_WEBM);
+    c->rc_max_rate = e->plan->cap;
+    c->rc_buffer_size = (int)FFMIN(e->plan->bufsize, INT32_MAX);
+    snprintf(params, sizeof(params), "lp=%d:lookahead=0", e->plan->threads);
+    av_dict_set(opts, "preset", "10", 0);
+    av_dict_set_int(opts, "crf", e->plan->crf, 0);
+    av_dict_set(opts, "svtav1-params", params, 0);
+}
+
+static void
+set_vp9(avp_encoder_t *e, AVDictionary **opts)
+{
+    AVCodecContext *c = e->codec;
+
+    c->gop_size = gop_frames(e, AVP_GOP_WEBM) + 1;
+    c->bit_rate = e->plan->cap; /* with a crf: the most it may take */
+    c->rc_max_rate = e->plan->cap * 3 / 2;
+    c->rc_buffer_size = (int)FFMIN(e->plan->bufsize, INT32_MAX);
+    av_dict_set(opts, "deadline", "good", 0);
+    av_dict_set(opts, "cpu-used", "5", 0);
+    av_dict_set_int(opts, "crf", e->plan->crf, 0);
+    av_dict_set(opts, "row-mt", e->plan->threads > 1 ? "1" : "0", 0);
+}
+
+static void
+set_picture(AVCodecContext *c, const avp_encode_plan_t *plan, AVRational rate)
+{
+    c->width = plan->rung.width;
+    c->height = plan->rung.height;
+    c->pix_fmt = AV_PIX_FMT_YUV420P;
+    c->sample_aspect_ratio = (AVRational){ 1, 1 };
+    c->time_base = av_inv_q(rate);
+    c->framerate = rate;
+    c->color_range = AVCOL_RANGE_MPEG;
+    c->colorspace = AVCOL_SPC_BT709;
+    c->color_primaries = AVCOL_PRI_BT709;
+    c->color_trc = AVCOL_TRC_BT709;
+    c->chroma_sample_location = AVCHROMA_LOC_LEFT;
+    c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER | AV_CODEC_FLAG_CLOSED_GOP;
+    c->thread_count = plan->threads;
+}
+
+static const char *const names[] = {
+    [AVP_CODEC_H264] = "libx264",
+    [AVP_CODEC_VP9] = "libvpx-vp9",
+    [AVP_CODEC_AV1] = "libsvtav1",
+};
+
+int
+avp_encoder_open(avp_encoder_t *e, avp_fail_t *fail)
+{
+    AVDictionary  *opts = NULL;
+    const AVCodec *codec = avcodec_find_encoder_by_name(names[e->plan->codec]);
+    int            rc = AVERROR(ENOMEM);
+
+    if (codec == NULL) {
+        return avp_fail(fail, AVP_ERR_STORAGE_ERROR,
+                        "this libavcodec has no encoder %s",
+                        names[e->plan->codec]);
+    }
+
+    e->codec = avcodec_alloc_context3(codec);
+    e->par = avcodec_parameters_alloc();
+    if (e->codec == NULL || e->par == NULL) {
+        goto done;
+    }
+
+    switch (e->plan->codec) {
+    case AVP_CODEC_AV1:
+        set_svtav1(e, &opts);
+        break;
+    case AVP_CODEC_VP9:
+        set_vp9(e, &opts);
+        break;
+    default:
+        set_x264(e, &opts);
+    }
+    set_picture(e->codec, e->plan, e->run->plan->rate);
+
+    rc = avcodec_open2(e->codec, codec, &opts);
+    if (rc >= 0) {
+        rc = avcodec_parameters_from_context(e->par, e->codec);
+    }
+
+    e->par->codec_tag = 0;
+    e->spec = (avp_stream_spec_t){ .par = e->par,
+                                   .time_base = e->codec->time_base,
+                                   .frame_rate = e->run->plan->rate,
+                                   .cap = e->plan->cap,
+                                   .bufsize = e->plan->bufsize };
+
+done:
+
+    av_dict_free(&opts);
+    return rc < 0 ? avp_fail_av(fail, rc, AVP_ERR_INVALID_MEDIA,
+                                "opening a video encoder")
+                  : 0;
+}
+
+/* Every packet that is ready, to every packager. */
+static int
+drain(avp_encoder_t *e, AVPacket *pkt)
+{
+    double slot = av_q2d(e->codec->time_base);
+    int    rc;
+
+    while ((rc = avcodec_receive_packet(e->codec, pkt)) >= 0) {
+        if (pkt->duration == 0) {
+            pkt->duration = 1;
+        }
+
+        for (int i = 0; i < e->nsinks; i++) {
+            rc = avp_sink_write(&e->sinks[i], AVP_PKT_VIDEO, pkt);
+            if (rc < 0) {
+                av_packet_unref(pkt);
+                return rc;
+            }
+        }
+
+        avp_clock_written(&e->sched->clock, e->track, (double)pkt->dts * slot);
+        avp_progress_step(e->run->progress, e->item, (double)pkt->pts * slot);
+        av_packet_unref(pkt);
+
+        if (avp_sched_stopped(e->sched)) {
+            return AVERROR_EXIT;
+        }
+    }
+
+    return rc == AVERROR(EAGAIN) || rc == AVERROR_EOF ? 0 : rc;
+}
+
+static bool
+is_key(const avp_encoder_t *e, int64_t n)
+{
+    switch (e->plan->codec) {
+    case AVP_CODEC_H264:
+        return avp_grid_is_key(e->run->plan->rate, n, AVP_GOP_H264);
+    case AVP_CODEC_VP9:
+        return avp_grid_is_key(e->run->plan->rate, n, AVP_GOP_WEBM);
+    default:
+        return false;
+    }
+}
+
+int
+avp_encoder_node(void *node, avp_fail_t *fail)
+{
+    avp_encoder_t *e = node;
+    AVPacket      *pkt = av_packet_alloc();
+    AVFrame       *f = NULL;
+    int            rc = AVERROR(ENOMEM);
+
+    while (pkt && (rc = avp_queue_get(e->in, &f)) > 0) {
+        /* what the source's encoder made of it is not our business */
+        f->pict_type = is_key(e, f->pts) ? AV_PICTURE_TYPE_I
+                                         : AV_PICTURE_TYPE_NONE;
+        avp_frame_set_duration(f, 1);
+
+        rc = avcodec_send_frame(e->codec, f);
+        av_frame_free(&f);
+        if (rc >= 0) {
+            rc = drain(e, pkt);
+        }
+        if (rc < 0) {
+            break;
+        }
+    }
+
+    if (rc == 0) {
+        rc = avcodec_send_frame(e->codec, NULL);
+        if (rc >= 0) {
+            rc = drain(e, pkt);
+        }
+    }
+    for (int i = 0; rc == 0 && i < e->nsinks; i++) {
+        rc = avp_sink_end(&e->sinks[i], AVP_PKT_VIDEO);
+    }
+
+    avp_clock_ended(&e->sched->clock, e->track);
+    avp_progress_item_done(e->run->progress, e->item);
+    av_packet_free(&pkt);
+    return rc < 0 ? avp_fail_av(fail, rc, AVP_ERR_STORAGE_ERROR,
+                                "encoding and writing video")
+                  : 0;
+}
+
+void
+avp_encoder_free(avp_encoder_t *e)
+{
+    avcodec_free_context(&e->codec);
+    avcodec_parameters_free(&e->par);
+}

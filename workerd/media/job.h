@@ -1,0 +1,48 @@
+/*
+ * The job as the supervisor gives it on descriptor 0 (docs/architecture.md
+ * 5).  Unknown members, unknown words and numbers out of range are refused:
+ * a job that is understood half is a job done wrong.
+ */
+
+#ifndef AVP_MEDIA_JOB_H
+#define AVP_MEDIA_JOB_H
+
+#include "lib/str.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define AVP_JOB_MAX 65536 /* bytes of JSON */
+
+typedef enum {
+    AVP_ORDER_AUTO,     /* hls-first for 4k sources, else together */
+    AVP_ORDER_TOGETHER, /* WebM beside the other rungs */
+    AVP_ORDER_HLS_FIRST /* WebM in a pass of its own, last */
+} avp_order_t;
+
+typedef struct {
+    bool        mp4, webm, hls;
+    unsigned    qualities;    /* mask of lib/ladder.h */
+    bool        vp9;          /* webmCodec */
+    bool        early;
+    avp_order_t order;
+    uint32_t    allowed;      /* mask of lib/sniff.h */
+    int64_t     max_duration; /* seconds */
+    int         threads;
+    bool        sandbox;
+} avp_job_t;
+
+/* Everything on, as `workerd transcode` without options runs. */
+void avp_job_defaults(avp_job_t *job);
+
+/* 0, or -1 with a phrase in *why. */
+int avp_job_parse(avp_job_t *job, avp_str_t json, const char **why);
+
+/* Comma-separated lists and words, shared with the command line; -1 for a
+ * word that is not known or an empty list. */
+int avp_job_set_formats(avp_job_t *job, avp_str_t list);
+int avp_job_set_qualities(avp_job_t *job, avp_str_t list);
+int avp_job_set_order(avp_job_t *job, avp_str_t word);
+int avp_job_set_webm(avp_job_t *job, avp_str_t word);
+
+#endif

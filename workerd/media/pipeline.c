@@ -1,0 +1,338 @@
+#include "workerd/media/pipeline.h"
+
+#include "workerd/media/pass.h"
+
+#include <libavutil/cpu.h>
+#include <libavutil/log.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define LOG_LINES 200 /* what libav may say in a job */
+
+typedef struct {
+    avp_run_t         run; /* first: callbacks get it and mean all of it */
+    avp_probe_t       facts;
+    avp_plan_t        plan;
+    avp_pass_result_t res;
+    avp_hls_t        *hls;
+    double            covered; /* seconds that limits are made for */
+
+    pthread_mutex_t   lock; /* of what follows */
+    bool              poster, segments, told;
+    json_t           *warnings;
+} job_run_t;
+
+static atomic_int log_lines;
+
+/* libav's own words go to stderr, bounded: hostile files make it talk. */
+static void
+log_line(void *ctx, int level, const char *fmt, va_list ap)
+{
+    char line[512];
+    int  prefix = 1;
+
+    if (level > av_log_get_level()
+        || atomic_fetch_add(&log_lines, 1) >= LOG_LINES) {
+        return;
+    }
+
+    av_log_format_line2(ctx, level, fmt, ap, line, sizeof(line), &prefix);
+    for (char *c = line; *c; c++) {
+        if ((unsigned char)*c < 32 || (unsigned char)*c > 126) {
+            *c = ' ';
+        }
+    }
+    fprintf(stderr, "libav: %s\n", line);
+}
+
+void
+avp_pipeline_init(void)
+{
+    av_log_set_level(AV_LOG_ERROR);
+    av_log_set_callback(log_line);
+    av_cpu_count();
+    av_get_cpu_flags();
+    sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+static void
+warn(avp_run_t *run, const char *text)
+{
+    job_run_t *j = (job_run_t *)run;
+
+    avp_progress_warning(run->progress, text);
+
+    pthread_mutex_lock(&j->lock);
+    if (json_array_size(j->warnings) < 16) {
+        json_array_append_new(j->warnings, json_string(text));
+    }
+    pthread_mutex_unlock(&j->lock);
+}
+
+/* Playable is told once, when both its parts are there. */
+static void
+tell_playable(job_run_t *j, bool *part)
+{
+    bool tell;
+
+    pthread_mutex_lock(&j->lock);
+    *part = true;
+    tell = j->poster && j->segments && !j->told;
+    j->told |= tell;
+    pthread_mutex_unlock(&j->lock);
+
+    if (tell) {
+        avp_progress_send(j->run.progress,
+                          json_pack("{s:s, s:{s:s, s:s}}", "t", "playable",
+                                    "doc", "master", "hls/live-master.m3u8",
+                                    "poster", "poster.jpg"));
+    }
+}
+
+static void
+poster_done(avp_run_t *run)
+{
+    job_run_t *j = (job_run_t *)run;
+
+    tell_playable(j, &j->poster);
+}
+
+static void
+segments_done(void *ctx)
+{
+    job_run_t *j = ctx;
+
+    tell_playable(j, &j->segments);
+}
+
+/* The source goes on after its claimed end: claims are hints, so the limits
+ * grow with what is decoded, and the supervisor hears of it. */
+static void
+seen(avp_run_t *run, double seconds)
+{
+    job_run_t *j = (job_run_t *)run;
+    avp_plan_t more;
+    double     was = j->covered, times;
+
+    if (seconds <= j->covered) {
+        return;
+    }
+
+    j->covered = seconds * 1.5 + 60;
+    times = j->covered / was;
+    j->plan.cpu_seconds *= times;
+    j->plan.output_bytes += (int64_t)((double)j->plan.output_rate
+                                      * (j->covered - was));
+    avp_out_set_budget(run->out, j->plan.output_bytes);
+
+    more = j->plan;
+    more.duration = 0; /* not known any more: progress by bytes */
+    avp_progress_plan(run->progress, &more);
+}
+
+static json_t *
+rendition(const avp_rendition_t *r)
+{
+    return json_pack("{s:s, s:s, s:s, s:I, s:f, s:I, s:s, s:s, s:i, s:i}",
+                     "format", r->format, "quality", r->quality, "path",
+                     r->path, "size", (json_int_t)r->size, "duration",
+                     r->duration, "bitrate", (json_int_t)r->bitrate, "codec",
+                     r->codec, "mime", r->mime, "width", r->width, "height",
+                     r->height);
+}
+
+static double
+cpu_seconds(void)
+{
+    struct rusage u;
+
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec)
+           + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
+}
+
+static json_t *
+source_doc(const job_run_t *j)
+{
+    const avp_probe_t *f = &j->facts;
+    double             duration = (double)j->res.frames_out
+                                  / av_q2d(j->plan.rate);
+
+    return json_pack(
+        "{s:f, s:i, s:i, s:f, s:s, s:s, s:o, s:I, s:I}", "duration", duration,
+        "width", f->width, "height", f->height, "fps", f->rate.fps, "format",
+        avp_format_name(f->format), "videoCodec", f->vcodec, "audioCodec",
+        f->audio >= 0 ? json_string(f->acodec) : json_null(), "bitrate",
+        (json_int_t)((double)f->size * 8 / fmax(duration, 0.001)), "frames",
+        (json_int_t)j->res.frames_in);
+}
+
+static json_t *
+done_doc(job_run_t *j)
+{
+    json_t *results = json_array();
+
+    for (int i = 0; i < j->res.nresults; i++) {
+        json_array_append_new(results, rendition(&j->res.results[i]));
+    }
+
+    return json_pack("{s:o, s:s, s:s, s:o, s:{s:I, s:i, s:f}, s:O, s:o}",
+                     "source", source_doc(j), "poster", "poster.jpg",
+                     "storyboard", "storyboard.vtt", "master",
+                     j->hls ? json_string("hls/master.m3u8") : json_null(),
+                     "stats", "framesDecoded",
+                     (json_int_t)atomic_load(&j->run.frames_decoded), "passes",
+                     j->plan.npasses, "cpuSeconds", cpu_seconds(), "warnings",
+                     j->warnings, "results", results);
+}
+
+static void
+warn_of_facts(job_run_t *j)
+{
+    const avp_probe_t *f = &j->facts;
+
+    if (f->warning[0]) {
+        warn(&j->run, f->warning);
+    }
+    if (f->truncated) {
+        warn(&j->run, "the end of the file is missing; what is there was "
+                      "kept");
+    }
+}
+
+static void
+warn_of_source(job_run_t *j)
+{
+    char   text[160];
+    double got = (double)j->res.frames_out / av_q2d(j->plan.rate);
+    double claimed = j->facts.duration;
+
+    if (j->res.errors > 0) {
+        snprintf(text, sizeof(text),
+                 "%lld places in the video could not be decoded",
+                 (long long)j->res.errors);
+        warn(&j->run, text);
+    }
+    if (claimed > 0 && fabs(got - claimed) > 0.1 * claimed
+        && fabs(got - claimed) > 1) {
+        snprintf(text, sizeof(text),
+                 "the file claims %.1f s of video and has %.1f s", claimed,
+                 got);
+        warn(&j->run, text);
+    }
+}
+
+static int
+run_passes(job_run_t *j, avp_fail_t *fail)
+{
+    int rc;
+
+    for (int i = 0; i < j->plan.npasses; i++) {
+        if (avp_pass_run(&j->run, &j->plan.passes[i], j->hls, &j->res,
+                         fail)) {
+            return -1;
+        }
+    }
+    warn_of_source(j);
+
+    if (j->hls) {
+        rc = avp_hls_finish(j->hls, &j->res.results[j->res.nresults],
+                            AVP_RESULTS_MAX - j->res.nresults);
+        if (rc < 0) {
+            return avp_fail_av(fail, rc, AVP_ERR_STORAGE_ERROR,
+                               "finishing the playlists");
+        }
+        j->res.nresults += rc;
+    }
+
+    rc = avp_out_sync(j->run.out);
+    if (rc < 0) {
+        return avp_fail_av(fail, rc, AVP_ERR_STORAGE_ERROR,
+                           "writing to the disk");
+    }
+    if (j->res.nresults != j->plan.nresults) {
+        return avp_fail(fail, AVP_ERR_STORAGE_ERROR,
+                        "%d results of %d planned", j->res.nresults,
+                        j->plan.nresults);
+    }
+    return 0;
+}
+
+static int
+prepare(job_run_t *j, avp_fail_t *fail)
+{
+    if (avp_probe(&j->facts, j->run.fd, j->run.job, fail)) {
+        return -1;
+    }
+
+    avp_plan(&j->plan, &j->facts, j->run.job);
+    j->covered = fmax(j->plan.duration > 0 ? j->plan.duration * 1.05 : 600, 10);
+    avp_out_set_budget(j->run.out, j->plan.output_bytes);
+    avp_progress_plan(j->run.progress, &j->plan);
+    warn_of_facts(j);
+
+    if (j->run.job->hls) {
+        int rc = avp_hls_open(&j->hls, j->run.out);
+
+        if (rc < 0) {
+            return avp_fail_av(fail, rc, AVP_ERR_STORAGE_ERROR,
+                               "beginning the playlists");
+        }
+        avp_hls_on_playable(j->hls, segments_done, j);
+    }
+    return 0;
+}
+
+int
+avp_pipeline_run(const avp_job_t *job, int src_fd, int out_fd,
+                 avp_progress_t *progress, json_t **done, avp_fail_t *fail)
+{
+    job_run_t *j = av_mallocz(sizeof(*j));
+    int        rc = -1;
+
+    if (j == NULL) {
+        close(out_fd);
+        return avp_fail(fail, AVP_ERR_NO_MEMORY, "starting");
+    }
+
+    pthread_mutex_init(&j->lock, NULL);
+    j->warnings = json_array();
+    j->run.job = job;
+    j->run.facts = &j->facts;
+    j->run.plan = &j->plan;
+    j->run.fd = src_fd;
+    j->run.progress = progress;
+    j->run.seen = seen;
+    j->run.poster_done = poster_done;
+    j->run.warn = warn;
+
+    if (avp_out_open(&j->run.out, out_fd, -1) < 0) {
+        avp_fail(fail, AVP_ERR_STORAGE_ERROR, "the output folder");
+        goto done;
+    }
+
+    if (prepare(j, fail) || run_passes(j, fail)) {
+        goto done;
+    }
+
+    *done = done_doc(j);
+    rc = *done ? 0 : avp_fail(fail, AVP_ERR_NO_MEMORY, "the results");
+
+done:
+
+    if (j->hls) {
+        avp_hls_free(j->hls);
+    }
+    if (j->run.out) {
+        avp_out_free(j->run.out);
+    }
+    avp_probe_free(&j->facts);
+    json_decref(j->warnings);
+    pthread_mutex_destroy(&j->lock);
+    av_free(j);
+    return rc;
+}

@@ -1,0 +1,305 @@
+#include "workerd/media/plan.h"
+
+#include <libavutil/avstring.h>
+#include <libavutil/common.h>
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define EARLY_MIN 10.0          /* seconds: below, one pass is soon enough */
+#define SEEK_MIN_FRAMES 300     /* three frames more are 1 % of these */
+#define OUTPUT_SPARE (64 << 20) /* bytes beside the caps */
+#define SVT_MIN_SIDE 64         /* SVT-AV1 takes nothing smaller */
+
+/* CPU nanoseconds a pixel and bytes of memory a pixel, measured on 1080p
+ * (PIPELINE.md 5, 6, 8), with what small pictures cost beside. */
+static const struct {
+    double ns, frame_us, bytes;
+} costs[] = {
+    [AVP_CODEC_H264] = { 11.5, 900, 100 },
+    [AVP_CODEC_VP9] = { 66.0, 2000, 130 },
+    [AVP_CODEC_AV1] = { 19.0, 2500, 185 },
+};
+
+/* Bits that newer codecs save, turned round: what an H.264 of the same
+ * picture may need (DESIGN 8). */
+static double
+source_factor(enum AVCodecID id)
+{
+    switch (id) {
+    case AV_CODEC_ID_AV1:
+        return 2.5;
+    case AV_CODEC_ID_HEVC:
+    case AV_CODEC_ID_VP9:
+        return 2.0;
+    default:
+        return 1.2;
+    }
+}
+
+static double
+decode_ns(enum AVCodecID id)
+{
+    switch (id) {
+    case AV_CODEC_ID_HEVC:
+    case AV_CODEC_ID_AV1:
+    case AV_CODEC_ID_PRORES:
+        return 4.0;
+    default:
+        return 2.6;
+    }
+}
+
+static double
+frames_of(const avp_plan_t *plan, const avp_probe_t *p)
+{
+    /* a length that is not known is taken for ten minutes, so that limits
+     * made of this are not too small */
+    double seconds = plan->duration > 0 ? plan->duration : 600.0;
+
+    return p->frames > 0 && p->rate.exact ? (double)p->frames
+                                          : seconds * av_q2d(plan->rate);
+}
+
+static void
+make_encode(avp_encode_plan_t *e, const avp_plan_t *plan,
+            const avp_probe_t *p, const avp_rung_t *rung, avp_codec_t codec,
+            int64_t ceiling)
+{
+    double  pixels = (double)rung->width * rung->height;
+    int64_t source = (int64_t)((double)p->video_bitrate
+                               * source_factor(p->vpar->codec_id));
+
+    *e = (avp_encode_plan_t){ .rung = *rung, .codec = codec, .threads = 1 };
+
+    e->cap = avp_rung_cap(rung, codec, av_q2d(plan->rate));
+    if (source > 0) {
+        e->cap = FFMIN(e->cap, FFMAX(source, 150000));
+    }
+    if (ceiling > 0) {
+        e->cap = FFMIN(e->cap, ceiling);
+    }
+    e->bufsize = 2 * e->cap;
+    e->crf = avp_rung_crf(rung, codec);
+    e->cost = frames_of(plan, p)
+              * (pixels * costs[codec].ns * 1e-9
+                 + costs[codec].frame_us * 1e-6);
+}
+
+/* All encodes, lowest rung first, H.264 before WebM of the same rung. */
+static int
+all_encodes(avp_encode_plan_t *e, const avp_plan_t *plan,
+            const avp_probe_t *p, const avp_job_t *job)
+{
+    avp_rung_t rungs[AVP_LADDER_MAX];
+    int     nrungs = avp_ladder(rungs, p->width, p->height, job->qualities);
+    int     n = 0;
+    int64_t h264_above = 0, webm_above = 0;
+
+    /* from the top, since no rung's cap is above the one over it */
+    for (int i = nrungs - 1; i >= 0; i--) {
+        const avp_rung_t *r = &rungs[i];
+        avp_codec_t       codec = job->vp9 || r->width < SVT_MIN_SIDE
+                                  || r->height < SVT_MIN_SIDE
+                                      ? AVP_CODEC_VP9
+                                      : AVP_CODEC_AV1;
+
+        if (job->webm) {
+            make_encode(&e[n], plan, p, r, codec, webm_above);
+            webm_above = e[n].cap;
+            e[n++].webm = true;
+        }
+        if (job->mp4 || job->hls) {
+            make_encode(&e[n], plan, p, r, AVP_CODEC_H264, h264_above);
+            h264_above = e[n].cap;
+            e[n].mp4 = job->mp4;
+            e[n++].hls = job->hls;
+        }
+    }
+
+    for (int i = 0; i < n / 2; i++) {
+        avp_encode_plan_t swap = e[i];
+
+        e[i] = e[n - 1 - i];
+        e[n - 1 - i] = swap;
+    }
+    return n;
+}
+
+static void
+give(avp_pass_t *pass, const avp_encode_plan_t *e, bool sound)
+{
+    pass->encodes[pass->nencodes++] = *e;
+    pass->aac |= sound && e->mp4;
+    pass->opus |= sound && e->webm;
+}
+
+/* Deals the encodes out to passes. */
+static void
+make_passes(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job,
+            const avp_encode_plan_t *e, int n)
+{
+    bool sound = p->audio >= 0, hls_first, early;
+    int  first = 0, rest, webm;
+
+    early = job->early && job->hls && n > 1
+            && (plan->duration == 0 || plan->duration >= EARLY_MIN);
+    hls_first = job->webm && (job->mp4 || job->hls)
+                && (job->order == AVP_ORDER_HLS_FIRST
+                    || (job->order == AVP_ORDER_AUTO && job->hls
+                        && e[n - 1].rung.short_side > 1080));
+
+    rest = early ? 1 : 0;
+    webm = rest + (hls_first ? 1 : 0);
+    if (early && hls_first && e[n - 1].rung.short_side == e[0].rung.short_side) {
+        webm = 1; /* one rung: nothing for a pass between */
+    }
+
+    for (int i = first; i < n; i++) {
+        int to = e[i].webm ? webm : i == 0 ? 0 : rest;
+
+        give(&plan->passes[to], &e[i], sound);
+        plan->npasses = FFMAX(plan->npasses, to + 1);
+    }
+
+    plan->passes[0].poster = true;
+    plan->passes[plan->npasses > 1 ? 1 : 0].storyboard = true;
+    if (job->hls && sound) {
+        plan->passes[0].hls_audio = true;
+        plan->passes[0].aac = true;
+    }
+}
+
+/* Threads by share of the work: with few cores every encoder has one, since
+ * they run beside each other anyway (less memory, same speed). */
+static void
+set_threads(avp_pass_t *pass, int cores)
+{
+    double sum = 0;
+
+    for (int i = 0; i < pass->nencodes; i++) {
+        sum += pass->encodes[i].cost;
+    }
+
+    for (int i = 0; i < pass->nencodes; i++) {
+        avp_encode_plan_t *e = &pass->encodes[i];
+
+        /* short pictures do not cut well into many threads */
+        e->threads = av_clip((int)lrint(cores * e->cost / sum), 1,
+                             1 + e->rung.short_side / 120);
+        if (e->codec == AVP_CODEC_VP9) {
+            e->threads = FFMIN(e->threads, 4);
+        }
+    }
+    pass->decode_threads = pass->nencodes == 1 ? FFMIN(cores, 4)
+                                               : av_clip(cores / 4, 1, 4);
+}
+
+static void
+label_pass(avp_pass_t *pass)
+{
+    av_strlcpy(pass->label, "encode", sizeof(pass->label));
+
+    for (int i = 0; i < pass->nencodes; i++) {
+        const avp_encode_plan_t *e = &pass->encodes[i];
+
+        if (i > 0 && strcmp(e->rung.name, pass->encodes[i - 1].rung.name) == 0) {
+            continue;
+        }
+        av_strlcatf(pass->label, sizeof(pass->label), "%s %s", i ? "," : "",
+                    e->rung.name);
+    }
+}
+
+static void
+estimate(avp_plan_t *plan, const avp_probe_t *p)
+{
+    double  source = (double)p->coded_width * p->coded_height;
+    double  frames = frames_of(plan, p);
+    double  seconds = frames / av_q2d(plan->rate);
+    int64_t peak = 0;
+
+    for (int i = 0; i < plan->npasses; i++) {
+        avp_pass_t *pass = &plan->passes[i];
+        double      memory = 60e6 + source * 1.5 * (12 + 6 * pass->decode_threads);
+
+        plan->cpu_seconds += frames * source * decode_ns(p->vpar->codec_id) * 1e-9
+                             + (pass->aac + pass->opus) * 0.04 * seconds;
+
+        for (int k = 0; k < pass->nencodes; k++) {
+            const avp_encode_plan_t *e = &pass->encodes[k];
+            double pixels = (double)e->rung.width * e->rung.height;
+            int    files = e->mp4 + e->hls + e->webm;
+
+            plan->cpu_seconds += e->cost + frames * pixels * 2e-9;
+            memory += pixels * (costs[e->codec].bytes + 20.0 * (e->threads - 1))
+                      + 30e6;
+            plan->output_rate += files * (e->cap + AVP_AAC_BITRATE) / 8;
+        }
+        peak = FFMAX(peak, (int64_t)memory);
+    }
+
+    plan->output_rate += plan->output_rate / 4;
+    plan->output_bytes = (int64_t)((double)plan->output_rate * seconds)
+                         + OUTPUT_SPARE;
+    plan->memory_bytes = peak;
+}
+
+static void
+describe(avp_plan_t *plan, const avp_probe_t *p)
+{
+    char *t = plan->text;
+
+    av_strlcatf(t, AVP_PLAN_TEXT, "%s %s %dx%d, %.3f fps%s -> %.3f fps; ",
+                avp_format_name(p->format), p->vcodec, p->width, p->height,
+                p->rate.fps, p->rate.vfr ? " (variable)" : "",
+                av_q2d(plan->rate));
+
+    for (int i = 0; i < plan->npasses; i++) {
+        const avp_pass_t *pass = &plan->passes[i];
+
+        av_strlcatf(t, AVP_PLAN_TEXT, "pass %d:", i + 1);
+        for (int k = 0; k < pass->nencodes; k++) {
+            const avp_encode_plan_t *e = &pass->encodes[k];
+
+            av_strlcatf(t, AVP_PLAN_TEXT, " %s %s (%lldk)", e->rung.name,
+                        e->codec == AVP_CODEC_H264  ? "h264"
+                        : e->codec == AVP_CODEC_AV1 ? "av1"
+                                                    : "vp9",
+                        (long long)(e->cap / 1000));
+        }
+        av_strlcatf(t, AVP_PLAN_TEXT, "%s%s%s%s; ", pass->aac ? " aac" : "",
+                    pass->opus ? " opus" : "", pass->poster ? " poster" : "",
+                    pass->storyboard ? " storyboard" : "");
+    }
+
+    av_strlcatf(t, AVP_PLAN_TEXT, "about %.0f CPU s, %lld MB",
+                plan->cpu_seconds, (long long)(plan->memory_bytes / 1000000));
+}
+
+void
+avp_plan(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job)
+{
+    avp_encode_plan_t e[AVP_ENCODES_MAX];
+    int               n;
+
+    *plan = (avp_plan_t){ .rate = p->rate.rate, .duration = p->duration };
+
+    n = all_encodes(e, plan, p, job);
+    for (int i = 0; i < n; i++) {
+        plan->nresults += e[i].mp4 + e[i].hls + e[i].webm;
+    }
+
+    make_passes(plan, p, job, e, n);
+    plan->poster_by_seek = p->seekable && p->frames >= SEEK_MIN_FRAMES;
+
+    for (int i = 0; i < plan->npasses; i++) {
+        set_threads(&plan->passes[i], job->threads);
+        label_pass(&plan->passes[i]);
+    }
+
+    estimate(plan, p);
+    describe(plan, p);
+}

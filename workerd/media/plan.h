@@ -1,0 +1,69 @@
+/*
+ * The plan: a pure function of the probe's facts and the job.  It says which
+ * passes there are, what each decodes for, every encode with its caps and
+ * threads, and what it all will cost; the passes then do what it says and
+ * decide nothing themselves.
+ *
+ * A pass decodes the source once.  (1) The playable pass: the lowest H.264
+ * rung, the sound and the poster, so that the video plays while the rest is
+ * still to do; (2) all other rungs and the storyboard; with hls-first (3) the
+ * WebM files.  Without HLS, with early off, or under 10 s, there is nothing
+ * to win and one pass does it all.
+ */
+
+#ifndef AVP_MEDIA_PLAN_H
+#define AVP_MEDIA_PLAN_H
+
+#include "lib/ladder.h"
+#include "workerd/media/job.h"
+#include "workerd/media/probe.h"
+
+#define AVP_ENCODES_MAX (2 * AVP_LADDER_MAX)
+#define AVP_PASSES_MAX 3
+#define AVP_PLAN_TEXT 512
+
+#define AVP_GOP_H264 2 /* seconds between key frames */
+#define AVP_GOP_WEBM 5
+
+#define AVP_AAC_BITRATE 128000
+#define AVP_OPUS_BITRATE 96000
+#define AVP_AUDIO_RATE 48000
+
+typedef struct {
+    avp_rung_t  rung;
+    avp_codec_t codec;
+    int64_t     cap, bufsize; /* bit/s, bits */
+    int         crf;
+    int         threads;
+    bool        mp4, hls, webm;
+    double      cost; /* CPU seconds, estimated: its weight in progress */
+} avp_encode_plan_t;
+
+typedef struct {
+    char              label[64]; /* the task that progress names */
+    int               decode_threads;
+    int               nencodes;
+    avp_encode_plan_t encodes[AVP_ENCODES_MAX];
+    bool              aac, opus; /* sound, and what is done with it */
+    bool              hls_audio;
+    bool              poster, storyboard;
+} avp_pass_t;
+
+typedef struct {
+    AVRational rate;
+    double     duration; /* s; 0 unknown */
+    int        npasses;
+    avp_pass_t passes[AVP_PASSES_MAX];
+    int        nresults; /* rungs x formats */
+    bool       poster_by_seek;
+
+    double  cpu_seconds;
+    int64_t memory_bytes;
+    int64_t output_bytes;
+    int64_t output_rate; /* of it, per second: for what lasts longer */
+    char    text[AVP_PLAN_TEXT];
+} avp_plan_t;
+
+void avp_plan(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job);
+
+#endif

@@ -1,0 +1,593 @@
+#include "workerd/media/probe.h"
+
+#include "workerd/media/compat.h"
+#include "workerd/media/demux.h"
+
+#include <libavutil/avstring.h>
+#include <libavutil/display.h>
+#include <libavutil/dovi_meta.h>
+#include <libavutil/intreadwrite.h>
+#include <libavutil/pixdesc.h>
+#include <libavutil/time.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SCAN_FRAMES 600      /* enough to know a rate */
+#define SCAN_MAX 65536       /* times kept of a whole scan */
+#define SCAN_SECONDS 3       /* of wall time, for a whole scan */
+
+/* --- streams ------------------------------------------------------------ */
+
+static bool
+is_encrypted(const AVStream *st)
+{
+    size_t   size;
+    uint32_t tag = st->codecpar->codec_tag;
+
+    return avp_stream_side_data(st, AV_PKT_DATA_ENCRYPTION_INIT_INFO, &size)
+           || tag == MKTAG('e', 'n', 'c', 'v') || tag == MKTAG('e', 'n', 'c', 'a')
+           || tag == MKTAG('d', 'r', 'm', 's') || tag == MKTAG('d', 'r', 'm', 'i');
+}
+
+static int
+choose_video(avp_probe_t *p, const AVFormatContext *ctx, const avp_job_t *job,
+             avp_fail_t *fail)
+{
+    int                      best = -1, score = -1;
+    const AVCodecParameters *par;
+
+    for (unsigned i = 0; i < ctx->nb_streams; i++) {
+        const AVStream *st = ctx->streams[i];
+        int             s;
+
+        if (st->codecpar->codec_type != AVMEDIA_TYPE_VIDEO
+            || (st->disposition & (AV_DISPOSITION_ATTACHED_PIC
+                                   | AV_DISPOSITION_TIMED_THUMBNAILS))) {
+            continue;
+        }
+
+        s = (st->disposition & AV_DISPOSITION_DEFAULT ? 1 : 0)
+            + (st->codecpar->width > 0 ? 4 : 0)
+            + (avp_decoder_allowed(job, st->codecpar->codec_id) ? 2 : 0);
+        if (s > score) {
+            score = s;
+            best = (int)i;
+        }
+    }
+
+    if (best < 0) {
+        return avp_fail(fail, AVP_ERR_NO_VIDEO, "no video among %u streams",
+                        ctx->nb_streams);
+    }
+
+    par = ctx->streams[best]->codecpar;
+    p->video = best;
+
+    if (is_encrypted(ctx->streams[best])) {
+        return avp_fail(fail, AVP_ERR_ENCRYPTED, "the video is encrypted");
+    }
+    if (!avp_decoder_allowed(job, par->codec_id)) {
+        return avp_fail(fail, AVP_ERR_UNSUPPORTED_CODEC,
+                        "%s is not decoded here",
+                        avcodec_get_name(par->codec_id));
+    }
+    return 0;
+}
+
+static void
+choose_audio(avp_probe_t *p, AVFormatContext *ctx, const avp_job_t *job)
+{
+    const AVDictionaryEntry *e;
+    int n = av_find_best_stream(ctx, AVMEDIA_TYPE_AUDIO, -1, p->video, NULL, 0);
+
+    /* the container's default track wins over libav's taste */
+    for (unsigned i = 0; i < ctx->nb_streams; i++) {
+        const AVStream *st = ctx->streams[i];
+
+        if (st->codecpar->codec_type == AVMEDIA_TYPE_AUDIO
+            && (st->disposition & AV_DISPOSITION_DEFAULT)
+            && avp_decoder_allowed(job, st->codecpar->codec_id)
+            && st->codecpar->sample_rate > 0) {
+            n = (int)i;
+            break;
+        }
+    }
+
+    p->audio = -1;
+    if (n < 0) {
+        return;
+    }
+
+    if (is_encrypted(ctx->streams[n])
+        || !avp_decoder_allowed(job, ctx->streams[n]->codecpar->codec_id)) {
+        snprintf(p->warning, sizeof(p->warning),
+                 "the sound (%s) is not decoded here and was left out",
+                 avcodec_get_name(ctx->streams[n]->codecpar->codec_id));
+        return;
+    }
+
+    p->audio = n;
+    e = av_dict_get(ctx->streams[n]->metadata, "language", NULL, 0);
+    if (e && strlen(e->value) == 3 && strcmp(e->value, "und") != 0) {
+        for (int i = 0; i < 3; i++) {
+            p->language[i] = av_tolower(e->value[i]);
+            if (p->language[i] < 'a' || p->language[i] > 'z') {
+                p->language[0] = '\0';
+                break;
+            }
+        }
+    }
+}
+
+/* --- the picture -------------------------------------------------------- */
+
+static void
+find_rotation(avp_probe_t *p, const AVStream *st)
+{
+    size_t         size;
+    const int32_t *m = (const int32_t *)(const void *)avp_stream_side_data(
+        st, AV_PKT_DATA_DISPLAYMATRIX, &size);
+    double         theta;
+
+    p->transform = "";
+    if (m == NULL || size < 9 * sizeof(*m)) {
+        return;
+    }
+
+    theta = -av_display_rotation_get(m);
+    if (isnan(theta)) {
+        return;
+    }
+    theta -= 360.0 * floor(theta / 360.0 + 0.9 / 360.0);
+
+    if (fabs(theta - 90.0) < 1.0) {
+        p->turned = true;
+        p->transform = m[3] > 0 ? "transpose=cclock_flip" : "transpose=clock";
+    } else if (fabs(theta - 180.0) < 1.0) {
+        p->transform = m[0] < 0 && m[4] < 0 ? "hflip,vflip"
+                       : m[0] < 0           ? "hflip"
+                       : m[4] < 0           ? "vflip"
+                                            : "";
+    } else if (fabs(theta - 270.0) < 1.0) {
+        p->turned = true;
+        p->transform = m[3] < 0 ? "transpose=clock_flip" : "transpose=cclock";
+    } else if (fabs(theta) < 1.0 && m[4] < 0) {
+        p->transform = "vflip";
+    }
+}
+
+static int
+find_size(avp_probe_t *p, AVFormatContext *ctx, AVStream *st,
+          avp_fail_t *fail)
+{
+    AVRational sar = av_guess_sample_aspect_ratio(ctx, st, NULL);
+    double     ratio = sar.num > 0 && sar.den > 0 ? av_q2d(sar) : 1.0;
+
+    p->coded_width = st->codecpar->width;
+    p->coded_height = st->codecpar->height;
+
+    if (p->coded_width <= 0 || p->coded_height <= 0) {
+        return avp_fail(fail, AVP_ERR_INVALID_MEDIA,
+                        "the video has no size that can be found");
+    }
+
+    if (ratio < 0.1 || ratio > 10.0) {
+        ratio = 1.0; /* no camera makes such pixels */
+    }
+
+    p->width = (int)lrint(p->coded_width * ratio);
+    p->height = p->coded_height;
+    if (p->width < 1) {
+        p->width = 1;
+    }
+
+    find_rotation(p, st);
+    if (p->turned) {
+        int w = p->width;
+
+        p->width = p->height;
+        p->height = w;
+    }
+
+    if (p->width > AVP_MAX_SIDE || p->height > AVP_MAX_SIDE
+        || (int64_t)p->width * p->height > AVP_MAX_PIXELS) {
+        return avp_fail(fail, AVP_ERR_RESOLUTION_TOO_LARGE, "%dx%d", p->width,
+                        p->height);
+    }
+    return 0;
+}
+
+/* Colours as they are meant: what is not said is BT.601 for standard
+ * definition and BT.709 above, as television has it. */
+static void
+find_colours(avp_probe_t *p, const AVCodecParameters *par)
+{
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(par->format);
+
+    p->alpha = d && (d->flags & AV_PIX_FMT_FLAG_ALPHA);
+    p->range = par->color_range == AVCOL_RANGE_JPEG
+                       || (d && strncmp(d->name, "yuvj", 4) == 0)
+                   ? AVCOL_RANGE_JPEG
+                   : AVCOL_RANGE_MPEG;
+
+    switch (par->color_space) {
+    case AVCOL_SPC_BT709:
+    case AVCOL_SPC_FCC:
+    case AVCOL_SPC_BT470BG:
+    case AVCOL_SPC_SMPTE170M:
+    case AVCOL_SPC_SMPTE240M:
+    case AVCOL_SPC_BT2020_NCL:
+        p->matrix = par->color_space;
+        break;
+    default:
+        p->matrix = p->coded_height >= 720 || p->coded_width >= 1280
+                        ? AVCOL_SPC_BT709
+                        : AVCOL_SPC_SMPTE170M;
+    }
+
+    p->hdr = par->color_trc == AVCOL_TRC_SMPTE2084
+             || par->color_trc == AVCOL_TRC_ARIB_STD_B67;
+    p->trc = p->hdr ? par->color_trc : AVCOL_TRC_BT709;
+    p->primaries = par->color_primaries == AVCOL_PRI_BT2020 || p->hdr
+                       ? AVCOL_PRI_BT2020
+                       : AVCOL_PRI_BT709;
+    if (p->hdr && par->color_space == AVCOL_SPC_UNSPECIFIED) {
+        p->matrix = AVCOL_SPC_BT2020_NCL;
+    }
+}
+
+/* Profile 5 has colours that nothing but Dolby's own can show. */
+static int
+check_dolby(const AVStream *st, avp_fail_t *fail)
+{
+    size_t                                  size;
+    const AVDOVIDecoderConfigurationRecord *dovi =
+        (const void *)avp_stream_side_data(st, AV_PKT_DATA_DOVI_CONF, &size);
+
+    if (dovi && size >= sizeof(*dovi) && dovi->dv_profile == 5) {
+        return avp_fail(fail, AVP_ERR_UNSUPPORTED_CODEC,
+                        "Dolby Vision profile 5 cannot be shown without "
+                        "Dolby's own decoder; export as profile 8 or HDR10");
+    }
+    return 0;
+}
+
+/* --- time ---------------------------------------------------------------- */
+
+typedef struct {
+    int64_t *ts;
+    int      n;
+    int64_t  total;      /* frames seen, or in the index */
+    int64_t  first, last;
+    bool     whole;      /* to the end of the file */
+} times_t;
+
+static int
+by_time(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void
+add_time(times_t *t, int64_t ts)
+{
+    if (t->total == 0 || ts < t->first) {
+        t->first = ts;
+    }
+    if (t->total == 0 || ts > t->last) {
+        t->last = ts;
+    }
+    if (t->n < SCAN_MAX) {
+        t->ts[t->n++] = ts;
+    }
+    t->total++;
+}
+
+static bool
+has_index(const avp_probe_t *p)
+{
+    return p->format == AVP_FMT_MP4 || p->format == AVP_FMT_MOV
+           || p->format == AVP_FMT_3GP;
+}
+
+/* An index that covers the stream (MP4 and MOV have one): every sample is in
+ * it, also those that the file no longer has. */
+static bool
+times_of_index(times_t *t, avp_probe_t *p, AVStream *st)
+{
+    int     n = avformat_index_get_entries_count(st);
+    int64_t present = 0, counted = 0, end = 0;
+
+    if (!has_index(p)) {
+        return false;
+    }
+
+    for (int i = 0; i < n; i++) {
+        const AVIndexEntry *e = avformat_index_get_entry(st, i);
+
+        if (e->flags & AVINDEX_DISCARD_FRAME) {
+            continue;
+        }
+        counted++;
+        present += e->pos + e->size <= p->size;
+        end = FFMAX(end, e->pos + e->size);
+        add_time(t, e->timestamp);
+    }
+
+    if (counted < 1 || end < p->size / 10 * 9) {
+        /* fragmented, it may be: the index is of what was read so far */
+        t->n = 0;
+        t->total = 0;
+        return false;
+    }
+
+    p->truncated = present < counted;
+    if (present < counted * 9 / 10) {
+        p->frames = -1; /* too little is there */
+    }
+    t->whole = true;
+    return true;
+}
+
+/* Reads packets: some, or all of them when nothing says how long it is. */
+static void
+times_of_scan(times_t *t, avp_probe_t *p, avp_demux_t *d, bool all)
+{
+    AVPacket *pkt = av_packet_alloc();
+    int64_t   until = av_gettime_relative() + SCAN_SECONDS * INT64_C(1000000);
+
+    avp_demux_select(d, p->video);
+
+    while (pkt && (all || t->total < SCAN_FRAMES)
+           && av_gettime_relative() < until) {
+        int64_t ts;
+        int     rc = avp_demux_read(d, p->video, pkt);
+
+        if (rc < 0) {
+            t->whole = rc == AVERROR_EOF;
+            break;
+        }
+
+        ts = pkt->pts != AV_NOPTS_VALUE ? pkt->pts : pkt->dts;
+        if (ts != AV_NOPTS_VALUE && !(pkt->flags & AV_PKT_FLAG_DISCARD)) {
+            add_time(t, ts);
+        }
+        av_packet_unref(pkt);
+    }
+
+    av_packet_free(&pkt);
+}
+
+/* How many bytes the container says it has; 0 when it does not say. */
+static int64_t
+claimed_bytes(const avp_probe_t *p, int fd)
+{
+    uint8_t h[64];
+    ssize_t n = pread(fd, h, sizeof(h), 0);
+
+    if (p->format == AVP_FMT_AVI && n >= 12) {
+        return (int64_t)AV_RL32(h + 4) + 8; /* of the first RIFF */
+    }
+
+    if ((p->format == AVP_FMT_MKV || p->format == AVP_FMT_WEBM) && n >= 32) {
+        uint64_t skip = h[4] & 0x80 ? h[4] & 0x7f : 0;
+        size_t   len = 1, at, i;
+        int64_t  size;
+
+        if ((h[4] & 0x80) == 0) { /* an eight-byte size, as some write it */
+            if (h[4] != 0x01) {
+                return 0;
+            }
+            len = 8;
+            skip = AV_RB64(h + 4) & 0xffffffffffffff;
+        }
+        at = 4 + len;
+        if (skip > sizeof(h) - at - 12) {
+            return 0;
+        }
+        at += (size_t)skip;
+        if (AV_RB32(h + at) != 0x18538067) {
+            return 0;
+        }
+        at += 4;
+        for (len = 1; len <= 8 && !(h[at] & (0x80 >> (len - 1))); len++) {
+        }
+        if (len > 8) {
+            return 0;
+        }
+        size = h[at] & ((1 << (8 - len)) - 1);
+        for (i = 1; i < len; i++) {
+            size = size << 8 | h[at + i];
+        }
+        /* all ones: unknown, as live recorders write it */
+        return size == ((INT64_C(1) << (7 * len)) - 1)
+                   ? 0
+                   : (int64_t)(at + len) + size;
+    }
+    return 0;
+}
+
+static int
+check_whole(avp_probe_t *p, int fd, avp_fail_t *fail)
+{
+    int64_t bytes = claimed_bytes(p, fd);
+
+    if (bytes > p->size) {
+        p->truncated = true;
+        if (p->size < bytes / 10 * 9) {
+            p->frames = -1;
+        }
+    }
+    if (p->frames < 0) {
+        return avp_fail(fail, AVP_ERR_INVALID_MEDIA,
+                        "the file is cut off: less than 90 %% of it is there");
+    }
+    return 0;
+}
+
+static double
+claimed_duration(const AVFormatContext *ctx, const AVStream *st)
+{
+    double d = 0;
+
+    if (st->duration != AV_NOPTS_VALUE && st->duration > 0) {
+        d = (double)st->duration * av_q2d(st->time_base);
+    } else if (ctx->duration != AV_NOPTS_VALUE && ctx->duration > 0) {
+        d = (double)ctx->duration / AV_TIME_BASE;
+    }
+    return d;
+}
+
+static int
+find_time(avp_probe_t *p, avp_demux_t *d, AVStream *st, avp_fail_t *fail)
+{
+    times_t t = { 0 };
+
+    t.ts = malloc(sizeof(*t.ts) * SCAN_MAX);
+    if (t.ts == NULL) {
+        return avp_fail(fail, AVP_ERR_NO_MEMORY, "reading the time stamps");
+    }
+
+    p->duration = claimed_duration(d->ctx, st);
+    if (!times_of_index(&t, p, st)) {
+        times_of_scan(&t, p, d, p->duration <= 0 || has_index(p));
+    }
+
+    qsort(t.ts, (size_t)t.n, sizeof(*t.ts), by_time);
+    avp_rate_decide(&p->rate, t.ts, t.n, st->time_base, st->avg_frame_rate,
+                    t.whole ? t.total : 0);
+    free(t.ts);
+
+    if (t.total == 0 && t.whole) {
+        return avp_fail(fail, AVP_ERR_INVALID_MEDIA,
+                        "the video stream has no frames");
+    }
+
+    if (t.whole) {
+        double span = (double)(t.last - t.first) * av_q2d(st->time_base);
+
+        /* the last frame lasts as long as the others */
+        p->duration = span * (double)t.total / (double)FFMAX(t.total - 1, 1);
+        if (t.total == 1) {
+            p->duration = 1.0 / p->rate.fps;
+        }
+        p->frames = p->frames < 0 ? -1 : t.total;
+        p->frames_exact = p->frames > 0;
+    } else {
+        p->duration = fmax(p->duration, (double)(t.last - t.first)
+                                            * av_q2d(st->time_base));
+        if (p->frames >= 0) {
+            p->frames = (int64_t)(p->duration * p->rate.fps + 0.5);
+        }
+    }
+    return check_whole(p, d->fd, fail);
+}
+
+static int
+check_limits(const avp_probe_t *p, const avp_job_t *job, avp_fail_t *fail)
+{
+    if (p->duration > (double)job->max_duration) {
+        return avp_fail(fail, AVP_ERR_DURATION_TOO_LONG,
+                        "%.0f s; %lld s are allowed", p->duration,
+                        (long long)job->max_duration);
+    }
+    return 0;
+}
+
+static int
+copy_stream(AVCodecParameters **dst, AVRational *tb, char name[32],
+            const AVStream *st)
+{
+    *dst = avcodec_parameters_alloc();
+    if (*dst == NULL || avcodec_parameters_copy(*dst, st->codecpar) < 0) {
+        return -1;
+    }
+    *tb = st->time_base;
+    av_strlcpy(name, avcodec_get_name(st->codecpar->codec_id), 32);
+    return 0;
+}
+
+static void
+find_bitrates(avp_probe_t *p, const AVFormatContext *ctx)
+{
+    int64_t audio = p->apar ? p->apar->bit_rate : 0;
+
+    p->bitrate = p->duration > 0
+                     ? (int64_t)((double)p->size * 8 / p->duration)
+                     : ctx->bit_rate;
+    p->video_bitrate = p->vpar->bit_rate > 0 ? p->vpar->bit_rate
+                                             : p->bitrate - audio;
+    if (p->video_bitrate < 0) {
+        p->video_bitrate = 0;
+    }
+}
+
+int
+avp_probe(avp_probe_t *p, int fd, const avp_job_t *job, avp_fail_t *fail)
+{
+    avp_demux_t d = { 0 };
+    AVStream   *st;
+    int         rc = -1;
+
+    *p = (avp_probe_t){ .audio = -1, .transform = "" };
+
+    if (avp_demux_open(&d, fd, job, true, NULL, fail)) {
+        goto done;
+    }
+
+    p->format = d.format;
+    p->size = d.size;
+
+    if (choose_video(p, d.ctx, job, fail)) {
+        goto done;
+    }
+    choose_audio(p, d.ctx, job);
+    st = d.ctx->streams[p->video];
+
+    if (copy_stream(&p->vpar, &p->vtb, p->vcodec, st)
+        || (p->audio >= 0
+            && copy_stream(&p->apar, &p->atb, p->acodec,
+                           d.ctx->streams[p->audio]))) {
+        avp_fail(fail, AVP_ERR_NO_MEMORY, "copying codec parameters");
+        goto done;
+    }
+
+    if (check_dolby(st, fail) || find_size(p, d.ctx, st, fail)) {
+        goto done;
+    }
+    find_colours(p, st->codecpar);
+    /* these two know their streams from the header alone */
+    p->no_header = strcmp(d.ctx->iformat->name, "matroska,webm") != 0
+                   && av_match_name("mov", d.ctx->iformat->name) == 0;
+    p->seekable = avformat_index_get_entries_count(st) > 3;
+
+    if (find_time(p, &d, st, fail) || check_limits(p, job, fail)) {
+        goto done;
+    }
+    find_bitrates(p, d.ctx);
+
+    if (d.io_error) {
+        avp_fail(fail, AVP_ERR_STORAGE_ERROR, "reading the source: %s",
+                 strerror(d.io_error));
+        goto done;
+    }
+    rc = 0;
+
+done:
+
+    avp_demux_close(&d);
+    return rc;
+}
+
+void
+avp_probe_free(avp_probe_t *p)
+{
+    avcodec_parameters_free(&p->vpar);
+    avcodec_parameters_free(&p->apar);
+}
