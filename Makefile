@@ -143,7 +143,8 @@ build/player/hls.min.js: conf/player/package.json conf/player/package-lock.json
 	rm -rf build/player
 	mkdir -p build/player
 	cp $^ build/player
-	cd build/player && npm ci --ignore-scripts --no-audit --no-fund
+	cd build/player && NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt \
+	  npm ci --ignore-scripts --no-audit --no-fund
 	cp build/player/node_modules/hls.js/dist/hls.min.js build/player/
 
 install: all player

@@ -178,7 +178,8 @@ stage_e2e() {
     make_it e2e -s workerd module player || return 0
     if [ ! -e t/e2e/node_modules/playwright-core ]; then
         heading "npm: playwright-core"
-        if ! ( cd t/e2e && npm ci --ignore-scripts --no-audit --no-fund \
+        if ! ( cd t/e2e && NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt \
+                npm ci --ignore-scripts --no-audit --no-fund \
                 > "$OUT/npm.log" 2>&1 < /dev/null ); then
             cat "$OUT/npm.log"
             result "npm" "$(seconds)" 0 1
