@@ -152,23 +152,11 @@ BEGIN
 END
 $$;
 
--- The due job that comes first.  A row that somebody else has locked is
--- skipped for the next one, never for "none".
+-- Hands out the due job that comes first.  A row that somebody else has locked
+-- is skipped for the next one, never for "none".
 --
 -- The planner is told to walk along the index: with stale statistics a sort of
 -- the whole queue looks cheap to it and is not.
-CREATE OR REPLACE FUNCTION avp_due_job(p_alone boolean, OUT job uuid)
-LANGUAGE sql VOLATILE AS $$
-    SELECT j.id
-      FROM processing_jobs j JOIN videos v ON v.id = j.video_id
-     WHERE j.status IN ('pending', 'retrying')
-       AND j.run_after <= clock_timestamp()
-       AND (p_alone OR j.lost_count < 3)
-     ORDER BY j.priority DESC, j.turn, j.run_after
-     LIMIT 1
-       FOR UPDATE OF v, j SKIP LOCKED
-$$;
-
 CREATE OR REPLACE FUNCTION job_claim_next(
     p_worker text, p_incarnation uuid, p_lease integer, p_running uuid[]
 ) RETURNS TABLE (
@@ -196,7 +184,13 @@ BEGIN
          LIMIT 1 FOR UPDATE OF y, x SKIP LOCKED;
 
         IF job IS NULL THEN
-            job := avp_due_job(v_idle);
+            SELECT x.id INTO job
+              FROM processing_jobs x JOIN videos y ON y.id = x.video_id
+             WHERE x.status IN ('pending', 'retrying')
+               AND x.run_after <= clock_timestamp()
+               AND (v_idle OR x.lost_count < 3)
+             ORDER BY x.priority DESC, x.turn, x.run_after
+             LIMIT 1 FOR UPDATE OF y, x SKIP LOCKED;
         END IF;
 
         -- lapsed; those that were lost before are the reconciler's
