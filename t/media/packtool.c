@@ -184,11 +184,35 @@ print_rendition(const avp_rendition_t *r)
            (long long)r->bitrate, r->codec, mime, r->width, r->height);
 }
 
+/* How many lines of a file below the folder begin so; -1: no such file. */
+static int
+count_lines(int dirfd, const char *path, const char *begin)
+{
+    char  line[256];
+    int   fd = openat(dirfd, path, O_RDONLY), n = 0;
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
+
+    if (f == NULL) {
+        return -1;
+    }
+    while (fgets(line, sizeof(line), f) != NULL) {
+        n += strncmp(line, begin, strlen(begin)) == 0;
+    }
+    fclose(f);
+    return n;
+}
+
+/* Says what a player would find at that moment. */
 static void
 on_playable(void *ctx)
 {
-    (void)ctx;
-    printf("{\"playable\": true}\n");
+    int dirfd = *(int *)ctx;
+
+    printf("{\"playable\": {\"variants\": %d, \"video\": %d, "
+           "\"audio\": %d}}\n",
+           count_lines(dirfd, "hls/live-master.m3u8", "#EXT-X-STREAM-INF"),
+           count_lines(dirfd, "hls/480p/live.m3u8", "#EXTINF"),
+           count_lines(dirfd, "hls/audio/live.m3u8", "#EXTINF"));
     fflush(stdout);
 }
 
@@ -250,6 +274,7 @@ package(const char *src, const char *dir, int webm, int64_t budget, int64_t cap,
     avp_out_t *out;
     avp_hls_t *hls;
     pthread_t  threads[2];
+    int        dirfd = open(dir, O_RDONLY | O_DIRECTORY);
     int        running = 0, ret = 0;
 
     for (int i = 0; i < 2 && ret >= 0; i++) {
@@ -265,11 +290,11 @@ package(const char *src, const char *dir, int webm, int64_t budget, int64_t cap,
         sources[0].spec.cap = cap;
         sources[0].spec.bufsize = 2 * cap;
     }
-    if (avp_out_open(&out, open(dir, O_RDONLY | O_DIRECTORY), budget) < 0 ||
+    if (avp_out_open(&out, dirfd, budget) < 0 ||
         avp_hls_open(&hls, out) < 0) {
         return 1;
     }
-    avp_hls_on_playable(hls, on_playable, NULL);
+    avp_hls_on_playable(hls, on_playable, &dirfd);
     check("open", open_all(out, hls, webm, rungs));
     pthread_barrier_init(&barrier, NULL, 2);
     for (int i = 0; i < 1 + with_audio && !failed; i++) {

@@ -1,4 +1,5 @@
-/* The suites of t/unit, one per header of lib/. */
+/* The suites of t/unit: one per header of lib/, and the parts of workerd that
+ * need neither libav nor services. */
 
 #ifndef AVP_UNIT_H
 #define AVP_UNIT_H
@@ -12,12 +13,15 @@ Suite *env_file_suite(void);
 Suite *errors_suite(void);
 Suite *jwt_policy_suite(void);
 Suite *ladder_suite(void);
+Suite *media_message_suite(void);
 Suite *multipart_suite(void);
 Suite *password_suite(void);
+Suite *sandbox_suite(void);
 Suite *settings_suite(void);
 Suite *sniff_suite(void);
 Suite *states_suite(void);
 Suite *storage_key_suite(void);
+Suite *store_file_suite(void);
 Suite *text_suite(void);
 Suite *units_suite(void);
 Suite *uuid_suite(void);

@@ -5,6 +5,7 @@
 #include "workerd/media/picture.h"
 
 #include <libavutil/dict.h>
+#include <libavutil/opt.h>
 #include <libswscale/swscale.h>
 
 /* The yuvj formats are plain ones of full range; libswscale warns of them. */
@@ -73,28 +74,50 @@ avp_picture_alloc(AVFrame **dst, int width, int height, int full)
     return 0;
 }
 
-int
-avp_picture_scale(AVFrame **dst, const AVFrame *src, int width, int height,
-                  int full)
+/* Ranges have to be told before the context is made ready, else it may choose
+ * to copy; and a context that was used keeps its first ranges and matrix, so
+ * sws_getCachedContext() will not do. */
+static struct SwsContext *
+scaler(const AVFrame *src, int width, int height, int full)
 {
     int                src_full = src->color_range == AVCOL_RANGE_JPEG;
     enum AVPixelFormat format = plain_format(src->format, &src_full);
-    struct SwsContext *sws;
-    int                ret;
+    struct SwsContext *sws = sws_alloc_context();
 
-    /* Not sws_getCachedContext(): a context that was used once keeps its
-     * first colour matrix and range, whatever it is told later. */
-    *dst = NULL;
-    sws = sws_getContext(src->width, src->height, format, width, height,
-                         AV_PIX_FMT_YUV420P, SWS_BICUBIC | SWS_ACCURATE_RND,
-                         NULL, NULL, NULL);
     if (sws == NULL) {
-        return AVERROR(EINVAL);
+        return NULL;
+    }
+    av_opt_set_int(sws, "srcw", src->width, 0);
+    av_opt_set_int(sws, "srch", src->height, 0);
+    av_opt_set_int(sws, "src_format", format, 0);
+    av_opt_set_int(sws, "src_range", src_full, 0);
+    av_opt_set_int(sws, "dstw", width, 0);
+    av_opt_set_int(sws, "dsth", height, 0);
+    av_opt_set_int(sws, "dst_format", AV_PIX_FMT_YUV420P, 0);
+    av_opt_set_int(sws, "dst_range", full, 0);
+    av_opt_set_int(sws, "sws_flags", SWS_BICUBIC | SWS_ACCURATE_RND, 0);
+    if (sws_init_context(sws, NULL, NULL) < 0) {
+        sws_freeContext(sws);
+        return NULL;
     }
     /* Fails for formats that are not YUV, which need none of it. */
     (void)sws_setColorspaceDetails(sws, coefficients(src), src_full,
                                    sws_getCoefficients(SWS_CS_ITU601), full, 0,
                                    1 << 16, 1 << 16);
+    return sws;
+}
+
+int
+avp_picture_scale(AVFrame **dst, const AVFrame *src, int width, int height,
+                  int full)
+{
+    struct SwsContext *sws = scaler(src, width, height, full);
+    int                ret;
+
+    *dst = NULL;
+    if (sws == NULL) {
+        return AVERROR(EINVAL);
+    }
     ret = avp_picture_alloc(dst, width, height, full);
     if (ret == 0) {
         ret = sws_scale(sws, (const uint8_t *const *)src->data, src->linesize,

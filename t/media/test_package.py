@@ -1,0 +1,399 @@
+"""The packagers, fed with packets of clips by build/packtool."""
+
+import json
+import re
+import struct
+import subprocess
+
+import pytest
+
+from rig import media
+from rig.run import BUILD, run_command
+from verify import (Output, boxes, decode, find_box, flashes, packet_hashes,
+                    parse_master, parse_media, run as tool, start_times, sync)
+
+PACKTOOL = BUILD / "packtool"
+X264 = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p",
+        "-x264-params", "scenecut=0:keyint=infinite", "-force_key_frames",
+        "expr:gte(t,n_forced*2)"]
+
+
+def ffmpeg(*args):
+    run_command(["ffmpeg", "-v", "error", "-nostdin", "-y", *args],
+                timeout=300)
+
+
+def make(path, rate, seconds, size="320x180", audio=True, extra=()):
+    """A clip as our encoders would make it: keys on the grid of 2 s."""
+    sound = ["-f", "lavfi", "-i",
+             f"sine=frequency=440:sample_rate=48000:duration={seconds}",
+             "-c:a", "aac", "-ac", "2", "-b:a", "96k"] if audio else []
+    ffmpeg("-f", "lavfi", "-i",
+           f"testsrc2=size={size}:rate={rate}:duration={seconds}", *sound,
+           *X264, *extra, path)
+    return path
+
+
+def package(src, folder, *options, check=True):
+    """Runs packtool; (renditions, what was playable first, output)."""
+    folder.mkdir()
+    p = run_command([PACKTOOL, "package", src, folder, *options], check=check)
+    if not check:
+        return p
+    said = [json.loads(x) for x in p.stdout.splitlines()]
+    playable = [x["playable"] for x in said if "playable" in x]
+    assert len(playable) <= 1
+    written = [x["bytes"] for x in said if "bytes" in x][0]
+    assert written == sum(f.stat().st_size for f in folder.rglob("*")
+                          if f.is_file())
+    return ([x for x in said if "format" in x],
+            playable[0] if playable else None, Output(folder))
+
+
+@pytest.fixture(scope="module")
+def clip(module_run):
+    """20 s of flash and beep, 25 fps."""
+    path = module_run.path / "clip.mp4"
+    run_command([PACKTOOL, "clip", path, "--seconds", "20", "--size",
+                 "640x360"])
+    return path
+
+
+@pytest.fixture
+def out(run):
+    return run.path / "out"
+
+
+def test_clip(clip):
+    assert len(decode(clip)["v"]) == 500
+    white = flashes(clip)
+    assert len(white) == 20 and all(n == 1 for _, n in white)
+    assert [t for t, _ in white] == pytest.approx(
+        [k + 0.52 for k in range(20)])
+    assert all(abs(late) < 3 for _, late in sync(clip))
+
+
+def test_clip_of_an_odd_rate(run):
+    path = run.path / "c.mp4"
+    run_command([PACKTOOL, "clip", path, "--seconds", "4", "--fps",
+                 "30000/1001", "--size", "320x180"])
+    assert len(decode(path)["v"]) == 120
+    assert all(abs(late) < 3 for _, late in sync(path))
+
+
+@pytest.mark.parametrize("args", [
+    [], ["a.mp4", "b.mp4"], ["a.mp4", "--seconds", "x"],
+    ["a.mp4", "--seconds", "-1"], ["a.mp4", "--size", "641x360"],
+    ["a.mp4", "--fps", "0"], ["a.mp4", "--what"]])
+def test_clip_called_wrongly(run, args):
+    p = run_command([PACKTOOL, "clip", *args], cwd=run.path, check=False)
+    assert p.returncode == 2 and "usage" in p.stderr
+    assert not list(run.path.iterdir())
+
+
+def test_clip_to_nowhere(run):
+    p = run_command([PACKTOOL, "clip", run.path / "no/where.mp4"],
+                    check=False)
+    assert p.returncode == 1 and "No such file" in p.stderr
+
+
+def test_mp4_and_hls(clip, out):
+    """One encode in both, cut on the grid, sound in time, all described."""
+    renditions, playable, o = package(clip, out)
+    assert o.check(frames=500, fps=25) == ["mp4/480p.mp4", "hls/480p"]
+    assert playable["variants"] == 1
+    assert playable["video"] >= 1 and playable["audio"] >= 1
+    hls = parse_media(out / "hls/480p/index.m3u8")
+    assert hls.cuts == [0, 2, 4, 6, 12, 18, 20]
+    assert hls.target == 6
+    for first, last in o.check_sync(limit_ms=5).values():
+        assert abs(first - last) < 2
+    mp4, rung = renditions
+    assert (mp4["format"], mp4["path"]) == ("mp4", "mp4/480p.mp4")
+    assert mp4["size"] == (out / "mp4/480p.mp4").stat().st_size
+    assert mp4["duration"] == pytest.approx(20)
+    assert mp4["bitrate"] == pytest.approx(mp4["size"] * 8 / 20, rel=0.01)
+    assert re.fullmatch(r"avc1\.6400[0-9a-f]{2},mp4a\.40\.2", mp4["codec"])
+    assert mp4["mime"] == f'video/mp4; codecs="{mp4["codec"]}"'
+    assert (mp4["width"], mp4["height"]) == (640, 360)
+    assert (rung["format"], rung["path"]) == ("hls", "hls/480p.m3u8")
+    assert rung["size"] == sum(p.stat().st_size for _, p in hls.segments)
+    assert rung["mime"] == "application/vnd.apple.mpegurl"
+
+
+def test_two_rungs(clip, out):
+    renditions, _, o = package(clip, out, "--rungs", "480p,720p")
+    o.check(frames=500, fps=25)
+    assert [r["path"] for r in renditions] == [
+        "mp4/480p.mp4", "mp4/720p.mp4", "hls/480p.m3u8", "hls/720p.m3u8"]
+    assert len(parse_master(out / "hls/master.m3u8").variants) == 2
+
+
+def test_sound_far_ahead_of_picture(clip, out):
+    """All packets of one track before the first of the other."""
+    _, _, o = package(clip, out, "--audio-first")
+    o.check(frames=500, fps=25)
+    interleaved = tool("ffprobe", "-v", "error", "-show_entries",
+                       "packet=stream_index", "-of", "csv=p=0",
+                       out / "mp4/480p.mp4").split()
+    half = interleaved[:len(interleaved) // 2]
+    assert 0.3 < half.count("1,") / len(half) + half.count("1") / len(
+        half) < 0.9
+
+
+@pytest.mark.parametrize("rate, cuts", [
+    ("30000/1001", [0, 2.002, 4.004, 6.006, 12.012, 13]),
+    ("24000/1001", [0, 2.002, 4.004, 6.006, 12.012, 13]),
+    ("60", [0, 2, 4, 6, 12, 13]),
+    ("25/3", [0, 2.04, 4.08, 6, 12, 13]),
+])
+def test_grid_of_rates(run, out, rate, cuts):
+    src = make(run.path / "s.mp4", rate, 13)
+    _, _, o = package(src, out)
+    num, den = map(int, f"{rate}/1".split("/")[:2])
+    frames = len(decode(src)["v"])
+    o.check(frames=frames, fps=num / den)
+    hls = parse_media(out / "hls/480p/index.m3u8")
+    assert hls.target == 6
+    assert hls.cuts[:-1] == pytest.approx(cuts[:-1], abs=0.001)
+    assert hls.cuts[-1] == pytest.approx(frames * den / num, abs=0.001)
+
+
+def test_slide_show(run, out):
+    """A frame every 1.6 s: segments outgrow 6 s, and the target says so from
+    the start."""
+    src = make(run.path / "s.mp4", "5/8", 40)
+    _, _, o = package(src, out)
+    o.check(frames=25, fps=5 / 8)
+    assert parse_media(out / "hls/480p/live.m3u8").target == 8
+    assert parse_media(out / "hls/audio/live.m3u8").target == 8
+
+
+def test_without_sound(run, out):
+    src = make(run.path / "s.mp4", 25, 7, audio=False)
+    renditions, playable, o = package(src, out)
+    o.check(frames=175, fps=25)
+    assert playable == {"variants": 1, "video": 1, "audio": -1}
+    for name in ("master", "live-master", "480p"):
+        assert "AUDIO" not in (out / f"hls/{name}.m3u8").read_text()
+    assert all("mp4a" not in r["codec"] for r in renditions)
+
+
+@pytest.mark.parametrize("seconds", ["0.04", "1.2"])
+def test_shorter_than_a_segment(run, out, seconds):
+    src = make(run.path / "s.mp4", 25, seconds)
+    _, playable, o = package(src, out)
+    o.check(frames=round(float(seconds) * 25))
+    assert playable == {"variants": 1, "video": 1, "audio": 1}
+    hls = parse_media(out / "hls/480p/index.m3u8")
+    assert len(hls.segments) == 1 and hls.target == 6
+
+
+def test_real_packets(out):
+    """A real clip's H.264 and 5.1 AAC, copied: keys where they happen to be."""
+    src = media("bbb-720p25-5s-51.mp4")
+    _, _, o = package(src, out, "--rungs", "720p")
+    o.check_tidy()
+    o.check_file("mp4/720p.mp4", frames=132)
+    track = o.check_track("720p")
+    audio = o.check_track("audio")
+    assert abs(track.cuts[-1] - 5.28) < 0.01
+    assert abs(audio.cuts[-1] - track.cuts[-1]) < 0.05
+    assert packet_hashes(src) == packet_hashes(out / "mp4/720p.mp4")
+    assert packet_hashes(src) == packet_hashes(out / "hls/720p/index.m3u8")
+    assert parse_master(out / "hls/master.m3u8").audio[0]["CHANNELS"] == "6"
+
+
+def test_nothing_of_the_input_but_colour(run, out):
+    src = make(run.path / "s.mp4", 25, 1, extra=[
+        "-metadata", "title=secret", "-metadata", "location=+52.5+013.4/",
+        "-metadata:s:v", "handler_name=secret", "-color_primaries", "bt709",
+        "-color_trc", "bt709", "-colorspace", "bt709", "-color_range", "tv"])
+    package(src, out)
+    for p in out.rglob("*"):
+        if p.is_file():
+            data = p.read_bytes()
+            assert b"secret" not in data and b"+52.5" not in data, p
+    for p in (out / "mp4/480p.mp4", out / "hls/480p/init.mp4"):
+        said = tool("ffprobe", "-v", "error", "-select_streams", "v",
+                    "-show_entries",
+                    "stream=color_space,color_primaries,color_transfer",
+                    "-of", "csv=p=0", p)
+        assert said.strip().rstrip(",") == "bt709,bt709,bt709"
+    entry = find_box((out / "hls/480p/init.mp4").read_bytes(), "moov", "trak",
+                     "mdia", "minf", "stbl", "stsd")
+    assert b"colrnclx" in entry
+
+
+def test_same_packets_same_bytes(clip, run):
+    for name in "ab":
+        package(clip, run.path / name)
+    a, b = run.path / "a", run.path / "b"
+    names = sorted(p.relative_to(a) for p in a.rglob("*") if p.is_file())
+    assert names == sorted(p.relative_to(b) for p in b.rglob("*")
+                           if p.is_file())
+    for n in names:
+        assert (a / n).read_bytes() == (b / n).read_bytes(), n
+
+
+@pytest.mark.parametrize("codec, expect", [
+    (["-c:v", "libsvtav1", "-preset", "12", "-g", "125"],
+     r"av01\.0\.0[0-9]M\.08,opus"),
+    (["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"],
+     r"vp09\.00\.\d\d\.08,opus"),
+], ids=["av1", "vp9"])
+def test_webm(clip, run, out, codec, expect):
+    src = run.path / "s.webm"
+    run_command(["ffmpeg", "-v", "error", "-nostdin", "-i", clip, "-t", "6",
+                 *codec, "-c:a", "libopus", "-b:a", "96k", src], timeout=300)
+    renditions, _, o = package(src, out, "--webm")
+    assert o.check(frames=150) == ["webm/480p.webm"]
+    assert re.fullmatch(expect, renditions[0]["codec"])
+    assert renditions[0]["mime"] == (
+        f'video/webm; codecs="{renditions[0]["codec"]}"')
+    o.check_sync(limit_ms=10)
+    begin = start_times(out / "webm/480p.webm")
+    assert begin["video"] == 0
+    assert begin["audio"] == pytest.approx(-0.0065, abs=0.001)
+
+
+def test_codec_strings_match_the_bitstream(clip, out):
+    renditions, _, _ = package(clip, out)
+    avcc = re.search(rb"avcC\x01(...)", (out / "mp4/480p.mp4").read_bytes(),
+                     re.S).group(1)
+    assert renditions[0]["codec"].startswith(f"avc1.{avcc.hex()}")
+
+
+@pytest.mark.parametrize("budget", [0, 5000, 100000, 400000])
+def test_over_budget(clip, out, budget):
+    p = package(clip, out, "--budget", str(budget), check=False)
+    assert p.returncode == 1
+    assert "File too large" in p.stderr
+    size = sum(f.stat().st_size for f in out.rglob("*") if f.is_file())
+    assert size <= budget
+    assert not list(out.rglob("*.mp4.tmp"))
+    assert not (out / "hls/master.m3u8").exists()
+
+
+def test_disk_errors_come_through(clip, out):
+    """A file size limit stands in for a full disk: the write fails."""
+    out.mkdir()
+    p = subprocess.run(
+        ["bash", "-c", 'trap "" XFSZ; ulimit -f 64; exec "$@"', "-", PACKTOOL,
+         "package", clip, out], capture_output=True, text=True, timeout=60)
+    assert p.returncode == 1 and "File too large" in p.stderr
+
+
+def test_unwritable_folder(clip, out):
+    out.mkdir()
+    (out / "hls").write_text("in the way")
+    p = subprocess.run([PACKTOOL, "package", clip, out], capture_output=True,
+                       text=True, timeout=60)
+    assert p.returncode == 1 and "Not a directory" in p.stderr
+
+
+def rgb(path):
+    """(r, g, b) in the middle of a picture."""
+    data = tool("ffmpeg", "-v", "error", "-i", path, "-vf",
+                "crop=2:2,format=rgb24", "-f", "rawvideo", "-", binary=True)
+    return tuple(data[:3])
+
+
+def images(src, folder, *options):
+    folder.mkdir()
+    run_command([PACKTOOL, "images", src, folder, *options])
+    return Output(folder)
+
+
+def size_of(path):
+    return tool("ffprobe", "-v", "error", "-show_entries",
+                "stream=width,height", "-of", "csv=p=0",
+                path).strip().rstrip(",")
+
+
+@pytest.mark.parametrize("matrix, size", [("bt709", "1280x720"),
+                                          ("smpte170m", "640x480")])
+def test_colours(run, out, matrix, size):
+    """The poster has the video's colours, whatever its matrix."""
+    src = run.path / "s.mp4"
+    scale = {"bt709": "bt709", "smpte170m": "bt601"}[matrix]
+    ffmpeg("-f", "lavfi", "-i",
+           f"color=0xE04020:size={size}:duration=2:rate=5,format=gbrp,"
+           f"scale=out_color_matrix={scale}:out_range=tv,format=yuv420p",
+           *X264, "-colorspace", matrix, "-color_range", "tv", src)
+    images(src, out)
+    for name in ("poster.jpg", "poster.webp", "storyboard/sheet-0000.jpg"):
+        got = rgb(out / name)
+        assert got == pytest.approx((0xE0, 0x40, 0x20), abs=6), name
+
+
+def test_poster_is_the_best_candidate(run, out):
+    """Black, then a blur, then the picture, then white; one each second."""
+    src = run.path / "s.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=4",
+           "-vf", "gblur=sigma=20:enable='between(t,1,1.99)',"
+           "drawbox=c=black:t=fill:enable='lt(t,1)',"
+           "drawbox=c=white:t=fill:enable='gte(t,3)'", *X264, src)
+    images(src, out)
+    wanted = tool("ffmpeg", "-v", "error", "-ss", "2", "-i", src, "-frames:v",
+                  "1", "-vf", "scale=32:18,format=gray", "-f", "rawvideo",
+                  "-", binary=True)
+    got = tool("ffmpeg", "-v", "error", "-i", out / "poster.jpg", "-vf",
+               "scale=32:18,format=gray", "-f", "rawvideo", "-", binary=True)
+    assert max(abs(a - b) for a, b in zip(wanted, got)) < 24
+
+
+@pytest.mark.parametrize("size, poster, tile", [
+    ("1920x1080", "1920,1080", (284, 160)),
+    ("2160x3840", "1080,1920", (160, 284)),
+    ("320x180", "320,180", (284, 160)),
+    ("1920x400", "1920,400", (408, 84)),
+    ("64x64", "64,64", (160, 160)),
+])
+def test_picture_sizes(run, out, size, poster, tile):
+    src = run.path / "s.mp4"
+    ffmpeg("-f", "lavfi", "-i", f"testsrc2=size={size}:rate=2:duration=2",
+           "-c:v", "libx264", "-preset", "ultrafast", src)
+    o = images(src, out)
+    assert size_of(out / "poster.jpg") == poster
+    assert size_of(out / "poster.webp") == poster
+    o.check_storyboard()
+    cue = re.search(r"#xywh=0,0,(\d+),(\d+)",
+                    (out / "storyboard.vtt").read_text())
+    assert tuple(map(int, cue.groups())) == tile
+
+
+def test_storyboard_of_many_sheets(run, out):
+    src = run.path / "s.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x36:rate=2:duration=215",
+           "-c:v", "libx264", "-preset", "ultrafast", src)
+    o = images(src, out, "--duration", "215")
+    assert o.check_storyboard() == pytest.approx(214.5, abs=1)
+    assert len(list(out.glob("storyboard/*.jpg"))) == 3
+    assert size_of(out / "storyboard/sheet-0002.jpg") == "2840,320"
+
+
+def test_storyboard_of_a_long_claim(run, out):
+    """4,000 s claimed: a tile every 10 s."""
+    src = run.path / "s.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x36:rate=1:duration=45",
+           "-c:v", "libx264", "-preset", "ultrafast", src)
+    images(src, out, "--duration", "4000").check_storyboard()
+    assert (out / "storyboard.vtt").read_text().count("-->") == 5
+
+
+def test_mp4_edit_lists(clip, out):
+    """Priming and B-frame delay are told, not left in."""
+    package(clip, out)
+    data = (out / "mp4/480p.mp4").read_bytes()
+    moov = find_box(data, "moov")
+    skipped = []
+    for kind, a, e in boxes(moov):
+        if kind == "trak":
+            elst = find_box(moov[a:e], "edts", "elst")
+            scale = struct.unpack_from(
+                ">I", find_box(moov[a:e], "mdia", "mdhd"), 12)[0]
+            skipped.append(struct.unpack_from(">i", elst, 12)[0] / scale)
+    assert skipped[0] == pytest.approx(0.08)          # two frames
+    assert skipped[1] == pytest.approx(1024 / 48000, abs=1e-6)
+    assert start_times(out / "mp4/480p.mp4") == {"video": 0, "audio": 0}
