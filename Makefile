@@ -62,7 +62,7 @@ UNIT_OBJS     := $(UNIT_SRCS:%.c=$(OBJ)/%.o)
 MODULE        := $(BUILD)/ngx_http_avp_module.so
 WORKERD       := $(BUILD)/workerd
 
-.PHONY: all module workerd unit fuzz lint format coverage player install dist clean
+.PHONY: all module workerd packtool unit fuzz lint format coverage player install dist clean
 
 all: module workerd
 workerd: $(WORKERD)
@@ -87,13 +87,17 @@ $(MODULE): $(MODULE_DEPS) config ngx_module/build.sh
 	+AVP_BUILD="$(CURDIR)/$(BUILD)" NGX_SRC="$(NGX_SRC)" ASAN="$(ASAN)" COVERAGE="$(COVERAGE)" \
 	  bash ngx_module/build.sh "$(CURDIR)"
 
-$(BUILD)/unit-tests: $(UNIT_OBJS) $(BUILD)/libavp.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(shell $(PKG) --libs check)
+UNIT_WORKERD_OBJS := $(OBJ)/workerd/media/sandbox.o $(OBJ)/workerd/supervisor/store_file.o
+
+$(BUILD)/unit-tests: $(UNIT_OBJS) $(UNIT_WORKERD_OBJS) $(BUILD)/libavp.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(shell $(PKG) --libs check libseccomp)
 
 # Feeds the packagers without the pipeline; t/media/test_package.py runs it.
 PACKTOOL_OBJS := $(patsubst %,$(OBJ)/workerd/media/%.o,out package \
                    package_mp4 package_webm package_hls hls_track fragment \
                    playlist codec_string picture poster storyboard clip)
+
+packtool: $(BUILD)/packtool
 
 $(BUILD)/packtool: $(OBJ)/t/media/packtool.o $(PACKTOOL_OBJS)
 	$(CC) $(LDFLAGS) -o $@ $^ $(shell $(PKG) --libs $(MEDIA_PKGS)) -lpthread -lm
@@ -106,13 +110,20 @@ unit: $(BUILD)/unit-tests
 FUZZ_CC       ?= clang
 FUZZ_SECONDS  ?= 5
 FUZZ_SECONDS_multipart ?= 20
+FUZZ_FLAGS    := -I. -D_GNU_SOURCE -std=gnu11 -Wall -Wextra -Werror -O1 -g \
+                 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+                 -fno-sanitize-recover=undefined
 FUZZERS       := $(patsubst t/fuzz/%.c,build-fuzz/%,$(wildcard t/fuzz/*.c))
+FUZZ_OBJS     := $(LIB_SRCS:%.c=build-fuzz/obj/%.o)
 
-build-fuzz/%: t/fuzz/%.c $(LIB_SRCS) $(wildcard lib/*.h)
+build-fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(FUZZ_CC) -I. -D_GNU_SOURCE -std=gnu11 -O1 -g -fno-omit-frame-pointer \
-	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-	  $(PKG_CFLAGS) -o $@ $< $(LIB_SRCS) $(LIB_LIBS)
+	$(FUZZ_CC) $(FUZZ_FLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+
+build-fuzz/%: build-fuzz/obj/t/fuzz/%.o $(FUZZ_OBJS)
+	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIB_LIBS)
+
+.SECONDARY: $(FUZZERS) $(FUZZ_OBJS) $(FUZZERS:build-fuzz/%=build-fuzz/obj/t/fuzz/%.o)
 
 fuzz: $(FUZZERS:build-fuzz/%=fuzz-%)
 
@@ -181,4 +192,6 @@ clean:
 # Where an installed workerd finds the migrations.
 $(OBJ)/workerd/cmd_migrate.o: CPPFLAGS += -DAVP_SHAREDIR='"$(SHAREDIR)"'
 
--include $(LIB_OBJS:.o=.d) $(WORKERD_OBJS:.o=.d) $(UNIT_OBJS:.o=.d)
+-include $(LIB_OBJS:.o=.d) $(WORKERD_OBJS:.o=.d) $(UNIT_OBJS:.o=.d) \
+         $(OBJ)/t/media/packtool.d $(FUZZ_OBJS:.o=.d) \
+         $(FUZZERS:build-fuzz/%=build-fuzz/obj/t/fuzz/%.d)
