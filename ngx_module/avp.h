@@ -22,6 +22,13 @@ typedef struct avp_redis_s  avp_redis_t;   /* backend/redis.h */
 typedef struct avp_zone_s   avp_zone_t;    /* zone.h */
 
 
+/* Where the configuration said something, for messages given later. */
+typedef struct {
+    ngx_str_t             file;
+    ngx_uint_t            line;            /* 0: nowhere */
+} avp_conf_place_t;
+
+
 typedef struct {
     ngx_shm_zone_t       *zone;            /* avp_zone */
 
@@ -45,11 +52,23 @@ typedef struct {
 
     off_t                 max_video_size;
     uint32_t              allowed_formats; /* mask of lib/sniff.h */
+
+    ngx_array_t           env;             /* ngx_keyval_t of avp_env_file */
+    avp_conf_place_t      env_used;        /* the first env:NAME */
+    avp_conf_place_t      api_place;       /* the first avp_api */
+    avp_conf_place_t      delivery_place;  /* the first avp_delivery */
+    avp_conf_place_t      storage_place;
 } ngx_http_avp_main_conf_t;
 
 
 typedef struct {
+    ngx_array_t           api_prefixes;    /* ngx_str_t: avp_api locations */
+} ngx_http_avp_srv_conf_t;
+
+
+typedef struct {
     ngx_flag_t            api;             /* avp_api */
+    ngx_str_t             api_prefix;      /* of its location, no slash at end */
     ngx_flag_t            delivery;        /* avp_delivery */
 } ngx_http_avp_loc_conf_t;
 
@@ -79,20 +98,24 @@ typedef struct {
 
 
 #define AVP_ROUTE_IDS  2
-#define AVP_REQUEST_ID_LEN  32
 
 struct ngx_http_avp_ctx_s {
     ngx_http_request_t   *request;
     const avp_route_t    *route;
     avp_identity_t        identity;        /* valid unless route->open */
     unsigned              authenticated:1;
-    unsigned              auth_done:1;     /* verified or refused already */
+    unsigned              auth_done:1;     /* the token has been looked at */
+    unsigned              token_ok:1;      /* ... and is good */
     unsigned              waiting:1;       /* an operation is in flight */
+    unsigned              headers:1;       /* avp_reply_headers() ran */
+    unsigned              replied:1;       /* an answer of ours was sent */
+    unsigned              swap:2;          /* core's error page -> problem */
 
-    u_char                request_id[AVP_REQUEST_ID_LEN];
+    ngx_str_t             request_id;
     char                  ids[AVP_ROUTE_IDS][AVP_UUID_LEN + 1];
     ngx_uint_t            nids;
 
+    ngx_str_t             problem;         /* the body that is swapped in */
     void                 *data;            /* the handler's own */
 };
 

@@ -47,6 +47,8 @@ struct avp_pg_op_s {
     ngx_uint_t            sent;      /* a server has it: when UNAVAILABLE, it
                                         may have taken effect all the same */
     ngx_uint_t            rows;
+    unsigned              repeatable:1; /* a read: may run again when the
+                                           connection is lost under it */
     /* private members follow in pg.c's own structure */
 };
 
@@ -67,6 +69,11 @@ void avp_pg_submit(avp_pg_op_t *op);
 
 /* Within `done`: a value, valid until it returns; data NULL for SQL NULL. */
 ngx_str_t avp_pg_value(avp_pg_op_t *op, ngx_uint_t row, const char *column);
+
+/* nginx -t: NGX_OK, or NGX_ERROR and what is wrong, without secrets. */
+#define AVP_PG_CONNINFO_ERROR  160
+ngx_int_t avp_pg_conninfo_check(const char *conninfo,
+    char err[AVP_PG_CONNINFO_ERROR]);
 
 /* init_process and exit_process. */
 ngx_int_t avp_pg_init(ngx_cycle_t *cycle, ngx_http_avp_main_conf_t *amcf);

@@ -1,0 +1,601 @@
+/*
+ * One connection to PostgreSQL (pg_private.h has its states).  libpq reads
+ * and writes the socket; NGINX only says when, level-triggered, because one
+ * PQconsumeInput() need not drain it.
+ */
+
+#include "ngx_module/backend/pg_private.h"
+#include "ngx_module/backend/task.h"
+
+
+#define AVP_PG_CONNECT_TIMEOUT  3000
+#define AVP_PG_NAME             64      /* NAMEDATALEN */
+
+
+static void avp_pg_resolve_next(avp_pg_conn_t *conn);
+static void avp_pg_read_event(ngx_event_t *ev);
+static void avp_pg_write_event(ngx_event_t *ev);
+static void avp_pg_poll(avp_pg_conn_t *conn);
+
+
+/* The socket's place in NGINX */
+
+static ngx_int_t
+avp_pg_watch(avp_pg_conn_t *conn, ngx_int_t event)
+{
+    ngx_connection_t  *c;
+
+    c = ngx_get_connection(PQsocket(conn->pg), ngx_cycle->log);
+    if (c == NULL) {
+        return NGX_ERROR;
+    }
+
+    c->data = conn;
+    c->read->handler = avp_pg_read_event;
+    c->read->log = ngx_cycle->log;
+    c->write->handler = avp_pg_write_event;
+    c->write->log = ngx_cycle->log;
+
+    conn->c = c;
+
+    return ngx_add_event(event == NGX_READ_EVENT ? c->read : c->write, event,
+                         NGX_LEVEL_EVENT);
+}
+
+
+/* libpq closes the socket itself, or goes on using it. */
+static void
+avp_pg_unwatch(avp_pg_conn_t *conn)
+{
+    ngx_connection_t  *c;
+
+    c = conn->c;
+    if (c == NULL) {
+        return;
+    }
+
+    conn->c = NULL;
+
+    if (ngx_del_conn) {
+        ngx_del_conn(c, 0);
+
+    } else {
+        if (c->read->active || c->read->disabled) {
+            ngx_del_event(c->read, NGX_READ_EVENT, 0);
+        }
+        if (c->write->active || c->write->disabled) {
+            ngx_del_event(c->write, NGX_WRITE_EVENT, 0);
+        }
+    }
+
+    if (c->read->posted) {
+        ngx_delete_posted_event(c->read);
+    }
+    if (c->write->posted) {
+        ngx_delete_posted_event(c->write);
+    }
+
+    c->read->closed = 1;
+    c->write->closed = 1;
+
+    ngx_free_connection(c);
+    c->fd = (ngx_socket_t) -1;
+}
+
+
+void
+avp_pg_conn_close(avp_pg_conn_t *conn)
+{
+    if (conn->timer.timer_set) {
+        ngx_del_timer(&conn->timer);
+    }
+
+    avp_pg_unwatch(conn);
+
+    if (conn->result) {
+        PQclear(conn->result);
+        conn->result = NULL;
+    }
+
+    if (conn->pg) {
+        PQfinish(conn->pg);
+        conn->pg = NULL;
+    }
+
+    conn->state = AVP_PG_DOWN;
+    conn->call = NULL;
+    conn->nprepared = 0;
+    conn->generation = 0;
+}
+
+
+/* Connecting */
+
+static void
+avp_pg_timer_event(ngx_event_t *ev)
+{
+    avp_pg_conn_lost(ev->data, "connecting takes too long");
+}
+
+
+static void
+avp_pg_notice(void *data, const char *message)
+{
+    ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0, "avp: database: %*s",
+                  strcspn(message, "\n"), message);
+}
+
+
+static void
+avp_pg_connect(avp_pg_conn_t *conn)
+{
+    conn->state = AVP_PG_CONNECTING;
+
+    conn->pg = avp_pg_conninfo_connect(conn->info, conn->addresses);
+    if (conn->pg == NULL) {
+        avp_pg_conn_lost(conn, "no memory");
+        return;
+    }
+
+    if (PQstatus(conn->pg) == CONNECTION_BAD) {
+        avp_pg_conn_lost(conn, PQerrorMessage(conn->pg));
+        return;
+    }
+
+    PQsetNoticeProcessor(conn->pg, avp_pg_notice, NULL);
+
+    conn->timer.handler = avp_pg_timer_event;
+    conn->timer.data = conn;
+    conn->timer.log = ngx_cycle->log;
+    conn->timer.cancelable = 1;      /* operations have timers of their own */
+
+    ngx_add_timer(&conn->timer, ngx_min(conn->timeout,
+                                        AVP_PG_CONNECT_TIMEOUT));
+
+    if (avp_pg_watch(conn, NGX_WRITE_EVENT) != NGX_OK) {
+        avp_pg_conn_lost(conn, "cannot watch the socket");
+    }
+}
+
+
+static void
+avp_pg_resolved(void *data, ngx_str_t *addresses)
+{
+    avp_pg_conn_t *conn = data;
+
+    size_t      len;
+    ngx_str_t  *a;
+
+    a = &conn->addresses[conn->host];
+    a->data = conn->text[conn->host];
+
+    len = ngx_min(addresses->len, AVP_PG_ADDRESSES);
+    if (len < addresses->len) {
+        while (len && addresses->data[len] != ',') {
+            len--;
+        }
+    }
+
+    ngx_memcpy(a->data, addresses->data, len);
+    a->len = len;
+
+    conn->host++;
+    avp_pg_resolve_next(conn);
+}
+
+
+static void
+avp_pg_resolve_next(avp_pg_conn_t *conn)
+{
+    ngx_str_t          *host;
+    ngx_uint_t          i;
+    avp_pg_conninfo_t  *info;
+
+    info = conn->info;
+
+    for ( /* void */ ; conn->host < info->nhosts; conn->host++) {
+
+        host = &info->hosts[conn->host];
+        ngx_str_null(&conn->addresses[conn->host]);
+
+        if (!avp_pg_host_is_name(host)) {
+            continue;
+        }
+
+        if (avp_task_resolve(host, avp_pg_resolved, conn) != NGX_OK) {
+            avp_pg_conn_lost(conn, "cannot start a name lookup");
+        }
+        return;
+    }
+
+    for (i = 0; i < info->nhosts; i++) {
+        if (conn->addresses[i].len || !avp_pg_host_is_name(&info->hosts[i])) {
+            avp_pg_connect(conn);
+            return;
+        }
+    }
+
+    avp_pg_conn_lost(conn, "the host name does not resolve");
+}
+
+
+void
+avp_pg_conn_open(avp_pg_conn_t *conn, avp_pg_conninfo_t *info,
+    ngx_msec_t timeout)
+{
+    conn->info = info;
+    conn->timeout = timeout;
+
+    if (!info->resolve) {
+        avp_pg_connect(conn);
+        return;
+    }
+
+    /* left only by avp_pg_resolved(): the thread holds this connection */
+    conn->state = AVP_PG_RESOLVING;
+    conn->host = 0;
+    avp_pg_resolve_next(conn);
+}
+
+
+/* Sending */
+
+static ngx_int_t
+avp_pg_flush(avp_pg_conn_t *conn)
+{
+    ngx_event_t  *wev;
+
+    wev = conn->c->write;
+
+    switch (PQflush(conn->pg)) {
+
+    case 0:
+        if (wev->active) {
+            return ngx_del_event(wev, NGX_WRITE_EVENT, 0);
+        }
+        return NGX_OK;
+
+    case 1:
+        if (!wev->active) {
+            return ngx_add_event(wev, NGX_WRITE_EVENT, NGX_LEVEL_EVENT);
+        }
+        return NGX_OK;
+
+    default:
+        return NGX_ERROR;
+    }
+}
+
+
+/* The limits of this session.  Not as `options` of the connection: a
+ * PgBouncer in between refuses those. */
+static void
+avp_pg_setup(avp_pg_conn_t *conn)
+{
+    u_char       ms[NGX_INT_T_LEN + 1];
+    const char  *values[1];
+
+    conn->state = AVP_PG_SETUP;
+
+    ngx_sprintf(ms, "%M%Z", conn->timeout);
+    values[0] = (char *) ms;
+
+    if (PQsetnonblocking(conn->pg, 1) != 0
+        || !PQsendQueryParams(conn->pg,
+              "SELECT set_config('statement_timeout', $1, false),"
+              " set_config('idle_in_transaction_session_timeout', '10000',"
+              " false)",
+              1, NULL, values, NULL, NULL, 0)
+        || avp_pg_flush(conn) != NGX_OK)
+    {
+        avp_pg_conn_lost(conn, PQerrorMessage(conn->pg));
+    }
+}
+
+
+static void
+avp_pg_poll(avp_pg_conn_t *conn)
+{
+    ngx_int_t                  rc;
+    PostgresPollingStatusType  st;
+
+    avp_pg_unwatch(conn);
+
+    st = PQconnectPoll(conn->pg);
+
+    switch (st) {
+
+    case PGRES_POLLING_READING:
+    case PGRES_POLLING_OK:
+        rc = avp_pg_watch(conn, NGX_READ_EVENT);
+        break;
+
+    case PGRES_POLLING_WRITING:
+        rc = avp_pg_watch(conn, NGX_WRITE_EVENT);
+        break;
+
+    default:
+        avp_pg_conn_lost(conn, PQerrorMessage(conn->pg));
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        avp_pg_conn_lost(conn, "cannot watch the socket");
+        return;
+    }
+
+    if (st == PGRES_POLLING_OK) {
+        avp_pg_setup(conn);
+    }
+}
+
+
+static avp_pg_prepared_t *
+avp_pg_prepared(avp_pg_conn_t *conn, const avp_pg_stmt_t *stmt)
+{
+    ngx_uint_t          i;
+    avp_pg_prepared_t  *p;
+
+    for (i = 0; i < conn->nprepared; i++) {
+        if (conn->prepared[i].stmt == stmt) {
+            return &conn->prepared[i];
+        }
+    }
+
+    /* a table that is full loses its last: it is prepared again when asked */
+    if (conn->nprepared < AVP_PG_STMTS) {
+        conn->nprepared++;
+    }
+
+    p = &conn->prepared[conn->nprepared - 1];
+    p->stmt = stmt;
+    p->generation = 0;
+
+    return p;
+}
+
+
+static void
+avp_pg_statement_name(u_char name[AVP_PG_NAME], avp_pg_prepared_t *p)
+{
+    ngx_snprintf(name, AVP_PG_NAME, "%s_%ui%Z", p->stmt->name,
+                 p->generation);
+    name[AVP_PG_NAME - 1] = '\0';
+}
+
+
+/* Prepares the statement unless it is, else runs it. */
+static void
+avp_pg_send(avp_pg_conn_t *conn)
+{
+    int                 sent;
+    u_char              name[AVP_PG_NAME];
+    avp_pg_call_t      *call;
+    avp_pg_prepared_t  *p;
+
+    call = conn->call;
+    p = avp_pg_prepared(conn, call->op.stmt);
+
+    if (p->generation == 0) {
+        /* a name is used once: the server may still have the old one */
+        p->generation = ++conn->generation;
+        avp_pg_statement_name(name, p);
+        conn->state = AVP_PG_PREPARING;
+        sent = PQsendPrepare(conn->pg, (char *) name, call->op.stmt->sql,
+                             (int) call->op.stmt->nparams, NULL);
+
+    } else {
+        avp_pg_statement_name(name, p);
+        conn->state = AVP_PG_RUNNING;
+        sent = PQsendQueryPrepared(conn->pg, (char *) name,
+                                   (int) call->nvalues, call->values, NULL,
+                                   NULL, 0);
+        if (sent) {
+            call->op.sent = 1;
+        }
+    }
+
+    if (!sent || avp_pg_flush(conn) != NGX_OK) {
+        avp_pg_conn_lost(conn, PQerrorMessage(conn->pg));
+    }
+}
+
+
+void
+avp_pg_conn_run(avp_pg_conn_t *conn, avp_pg_call_t *call)
+{
+    conn->call = call;
+    call->conn = conn;
+    call->tries++;
+
+    conn->c->idle = 0;
+
+    avp_pg_send(conn);
+}
+
+
+/* Receiving */
+
+/* The server changed under a prepared statement: other result columns, the
+ * statement or its function gone. */
+static ngx_uint_t
+avp_pg_is_stale(PGresult *result)
+{
+    const char  *state;
+
+    state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+    return state
+           && (ngx_strcmp(state, "0A000") == 0
+               || ngx_strcmp(state, "26000") == 0
+               || ngx_strcmp(state, "42883") == 0);
+}
+
+
+static void
+avp_pg_phase_done(avp_pg_conn_t *conn)
+{
+    PGresult           *result;
+    avp_pg_call_t      *call;
+    ExecStatusType      st;
+    avp_pg_prepared_t  *p;
+
+    result = conn->result;
+    conn->result = NULL;
+
+    call = conn->call;
+    st = PQresultStatus(result);
+
+    if (conn->state == AVP_PG_SETUP) {
+        PQclear(result);
+        if (st != PGRES_TUPLES_OK) {
+            avp_pg_conn_lost(conn, PQerrorMessage(conn->pg));
+            return;
+        }
+        ngx_del_timer(&conn->timer);
+        conn->state = AVP_PG_IDLE;
+        conn->c->idle = 1;
+        avp_pg_conn_ready(conn);
+        return;
+    }
+
+    p = avp_pg_prepared(conn, call->op.stmt);
+
+    if (conn->state == AVP_PG_PREPARING && st == PGRES_COMMAND_OK) {
+        PQclear(result);
+        avp_pg_send(conn);
+        return;
+    }
+
+    if (conn->state == AVP_PG_PREPARING) {
+        p->generation = 0;
+
+    } else if (st == PGRES_FATAL_ERROR && !call->prepared_again
+               && avp_pg_is_stale(result))
+    {
+        PQclear(result);
+        p->generation = 0;
+        call->prepared_again = 1;
+        avp_pg_send(conn);
+        return;
+    }
+
+    conn->state = AVP_PG_IDLE;
+    conn->c->idle = 1;
+    avp_pg_conn_answer(conn, result);
+}
+
+
+static void
+avp_pg_receive(avp_pg_conn_t *conn)
+{
+    PGresult  *result;
+
+    if (!PQconsumeInput(conn->pg)) {
+        avp_pg_conn_lost(conn, PQerrorMessage(conn->pg));
+        return;
+    }
+
+    if (conn->c->write->active && avp_pg_flush(conn) != NGX_OK) {
+        avp_pg_conn_lost(conn, PQerrorMessage(conn->pg));
+        return;
+    }
+
+    while (!PQisBusy(conn->pg)) {
+
+        result = PQgetResult(conn->pg);
+
+        if (result == NULL) {
+            if (conn->result == NULL || PQstatus(conn->pg) == CONNECTION_BAD) {
+                avp_pg_conn_lost(conn, PQerrorMessage(conn->pg));
+                return;
+            }
+            avp_pg_phase_done(conn);
+            return;
+        }
+
+        /* the first result counts, but an error after it more */
+        if (conn->result && PQresultStatus(result) != PGRES_FATAL_ERROR) {
+            PQclear(result);
+            continue;
+        }
+
+        if (conn->result) {
+            PQclear(conn->result);
+        }
+        conn->result = result;
+    }
+}
+
+
+/* Readable while idle: a notice, or the server went away. */
+static void
+avp_pg_idle(avp_pg_conn_t *conn)
+{
+    PGnotify  *notify;
+
+    if (!PQconsumeInput(conn->pg) || PQstatus(conn->pg) == CONNECTION_BAD) {
+        avp_pg_conn_lost(conn, PQerrorMessage(conn->pg));
+        return;
+    }
+
+    while ((notify = PQnotifies(conn->pg)) != NULL) {
+        PQfreemem(notify);
+    }
+}
+
+
+static void
+avp_pg_read_event(ngx_event_t *ev)
+{
+    avp_pg_conn_t     *conn;
+    ngx_connection_t  *c;
+
+    c = ev->data;
+    conn = c->data;
+
+    if (c->close) {
+        /* shutdown: at its start if idle, or because it took too long */
+        if (conn->state == AVP_PG_IDLE) {
+            avp_pg_conn_close(conn);
+        } else {
+            avp_pg_conn_lost(conn, "the worker process shuts down");
+        }
+        return;
+    }
+
+    switch (conn->state) {
+
+    case AVP_PG_CONNECTING:
+        avp_pg_poll(conn);
+        break;
+
+    case AVP_PG_IDLE:
+        avp_pg_idle(conn);
+        break;
+
+    default:
+        avp_pg_receive(conn);
+        break;
+    }
+}
+
+
+static void
+avp_pg_write_event(ngx_event_t *ev)
+{
+    avp_pg_conn_t     *conn;
+    ngx_connection_t  *c;
+
+    c = ev->data;
+    conn = c->data;
+
+    if (conn->state == AVP_PG_CONNECTING) {
+        avp_pg_poll(conn);
+        return;
+    }
+
+    if (avp_pg_flush(conn) != NGX_OK) {
+        avp_pg_conn_lost(conn, PQerrorMessage(conn->pg));
+    }
+}
