@@ -62,6 +62,8 @@ avp_error_by_status(int status)
         return AVP_ERR_UNSUPPORTED_MEDIA;
     case 416:
         return AVP_ERR_RANGE;
+    case 417:
+        return AVP_ERR_EXPECTATION;
     case 422:
         return AVP_ERR_INVALID_FIELD;
     case 429:

@@ -75,6 +75,8 @@ typedef enum {
       "The content is not of a type this endpoint accepts.")                   \
     X(RANGE, "range_not_satisfiable", REQUEST, 416, "Range not satisfiable",   \
       "The range lies outside of the file.")                                   \
+    X(EXPECTATION, "expectation_failed", REQUEST, 417, "Expectation failed",   \
+      "Of expectations, only 100-continue is known here.")                     \
     X(INVALID_FIELD, "invalid_field", REQUEST, 422, "Invalid field",           \
       "A field or parameter has a value that is not allowed.")                 \
     X(HEADERS_TOO_LARGE, "headers_too_large", REQUEST, 400,                    \
