@@ -80,7 +80,6 @@ typedef ngx_int_t (*ngx_http_avp_handler_pt)(ngx_http_request_t *r,
 
 typedef enum {
     AVP_BODY_NONE = 0,      /* discarded; the handler runs at once */
-    AVP_BODY_JSON,          /* read whole, at most `limit` bytes */
     AVP_BODY_STREAM         /* the handler reads it (upload) */
 } avp_body_kind_t;
 
@@ -92,7 +91,6 @@ typedef struct {
     unsigned                  open:1;      /* no token needed */
     unsigned                  admin:1;
     avp_body_kind_t           body;
-    size_t                    limit;       /* of a JSON body */
     ngx_http_avp_handler_pt   handler;
 } avp_route_t;
 
@@ -104,14 +102,15 @@ struct ngx_http_avp_ctx_s {
     const avp_route_t    *route;
     avp_identity_t        identity;        /* valid unless route->open */
     unsigned              authenticated:1;
-    unsigned              auth_done:1;     /* the token has been looked at */
-    unsigned              token_ok:1;      /* ... and is good */
-    unsigned              waiting:1;       /* an operation is in flight */
+    unsigned              auth_done:1;     /* verified or refused already */
+    unsigned              held:1;          /* has a count of r->main->count
+                                              that avp_request_finish() drops */
     unsigned              headers:1;       /* avp_reply_headers() ran */
     unsigned              replied:1;       /* an answer of ours was sent */
     unsigned              swap:2;          /* core's error page -> problem */
 
     ngx_str_t             request_id;
+    ngx_str_t             origin;          /* the header, if it is allowed */
     char                  ids[AVP_ROUTE_IDS][AVP_UUID_LEN + 1];
     ngx_uint_t            nids;
 

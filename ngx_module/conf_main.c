@@ -4,6 +4,7 @@
 
 #include "ngx_module/conf.h"
 #include "ngx_module/backend/pg.h"
+#include "ngx_module/backend/redis.h"
 #include "lib/sniff.h"
 #include "lib/units.h"
 
@@ -103,81 +104,15 @@ avp_conf_database(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* What is wrong with redis://[user[:password]@]host[:port][/number] or
- * unix:/path, or NULL. */
-static const char *
-avp_conf_redis_check(ngx_str_t *url)
-{
-    u_char     *p, *q, *last;
-    ngx_str_t   part;
-
-    if (url->len > 5 && ngx_strncmp(url->data, "unix:", 5) == 0) {
-        return url->data[5] == '/' ? NULL
-                                   : "after \"unix:\" comes an absolute path";
-    }
-
-    if (url->len > 9 && ngx_strncmp(url->data, "rediss://", 9) == 0) {
-        return "TLS (\"rediss://\") is not supported; use \"redis://\" over a "
-               "private network or a tunnel";
-    }
-
-    if (url->len <= 8 || ngx_strncmp(url->data, "redis://", 8) != 0) {
-        return "the address must look like "
-               "\"redis://[user:password@]host[:port][/number]\" or "
-               "\"unix:/path\"";
-    }
-
-    p = url->data + 8;
-    last = url->data + url->len;
-
-    q = ngx_strlchr(p, last, '/');
-    if (q) {
-        part.data = q + 1;
-        part.len = last - q - 1;
-        if (part.len && avp_conf_number(&part, 0, 65535) == NGX_ERROR) {
-            return "what follows the host is not a database number";
-        }
-        last = q;
-    }
-
-    for (q = last; q > p && q[-1] != '@'; q--) { /* void */ }
-    p = q;
-
-    if (p < last && *p == '[') {
-        q = ngx_strlchr(p, last, ']');
-        if (q == NULL) {
-            return "the IPv6 address has no \"]\"";
-        }
-        q = q + 1 < last ? q + 1 : NULL;
-        if (q && *q != ':') {
-            return "the address is malformed after \"]\"";
-        }
-
-    } else {
-        q = ngx_strlchr(p, last, ':');
-    }
-
-    if (q) {
-        part.data = q + 1;
-        part.len = last - q - 1;
-        if (avp_conf_number(&part, 1, 65535) == NGX_ERROR) {
-            return "the port is not a number from 1 to 65535";
-        }
-        last = q;
-    }
-
-    return p == last ? "the address has no host" : NULL;
-}
-
-
 /* avp_redis ADDRESS [timeout=T] */
 char *
 avp_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_avp_main_conf_t *amcf = conf;
 
-    ngx_str_t   *args, value;
-    const char  *wrong;
+    ngx_str_t            *args, value;
+    const char           *wrong;
+    avp_redis_address_t   address;
 
     if (amcf->redis.data) {
         return "is duplicate";
@@ -193,7 +128,7 @@ avp_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    wrong = avp_conf_redis_check(&amcf->redis);
+    wrong = avp_redis_address(cf->pool, &amcf->redis, &address);
     if (wrong) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"avp_redis\": %s", wrong);
         return NGX_CONF_ERROR;

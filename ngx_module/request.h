@@ -20,6 +20,15 @@ ngx_int_t ngx_http_avp_api_handler(ngx_http_request_t *r);
 ngx_http_avp_ctx_t *avp_request_ctx(ngx_http_request_t *r);
 
 /*
+ * Keeps the request after its handler has returned NGX_DONE, until
+ * avp_request_finish().  avp_request_wait() does it; a handler that waits for
+ * something else calls it itself.  Does nothing when the request is held
+ * already: whoever reads the body with ngx_http_read_client_request_body(),
+ * which counts by itself, sets ctx->held.
+ */
+void avp_request_hold(ngx_http_request_t *r);
+
+/*
  * Submits `op` for this request: the request waits, client aborts are
  * noticed, and detach the operation.  `done` gets the request back by
  * avp_request_resume(op), NULL when it is gone.  Returns NGX_DONE for the

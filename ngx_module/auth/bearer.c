@@ -323,7 +323,7 @@ avp_bearer_request_variable(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    avp_bearer_value(v, ctx->request_id, AVP_REQUEST_ID_LEN);
+    avp_bearer_value(v, ctx->request_id.data, ctx->request_id.len);
 
     return NGX_OK;
 }

@@ -363,13 +363,14 @@ avp_pg_backoff(void)
 void
 avp_pg_conn_lost(avp_pg_conn_t *conn, const char *why)
 {
-    ngx_uint_t      connecting;
+    ngx_uint_t      connecting, level;
     avp_pg_call_t  *call;
 
     connecting = conn->state < AVP_PG_IDLE;
+    level = connecting ? NGX_LOG_ERR : NGX_LOG_WARN;
     call = conn->call;
 
-    ngx_log_error(connecting ? NGX_LOG_ERR : NGX_LOG_WARN, ngx_cycle->log, 0,
+    ngx_log_error(level, ngx_cycle->log, 0,
                   "avp: database connection %s: %*s",
                   connecting ? "failed" : "lost", strcspn(why, "\n"), why);
 
