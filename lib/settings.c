@@ -1,184 +1,36 @@
 #include "lib/settings.h"
+#include "lib/settings_source.h"
 #include "lib/jwt_policy.h"
 #include "lib/ladder.h"
 #include "lib/sniff.h"
 #include "lib/units.h"
 
-#include <errno.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <unistd.h>
 
-#define FILE_MAX_SIZE (1024 * 1024)
 #define DAY (24 * 60 * 60)
-
-typedef struct {
-    char *key, *value;
-} pair_t;
 
 /* What one load works with. */
 typedef struct {
+    avp_source_t    src;
     avp_settings_t *s;
-    pair_t         *pairs; /* of the file, in its order */
-    size_t          npairs;
-    char           *err;
 } load_t;
 
-static int fail(load_t *l, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
+#define fail(l, ...) avp_source_fail(&(l)->src, __VA_ARGS__)
 
-static int
-fail(load_t *l, const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    vsnprintf(l->err, AVP_SETTINGS_ERROR, fmt, args);
-    va_end(args);
-    return -1;
-}
-
-/* --- where values come from --- */
-
-static int
-collect(void *ctx, avp_str_t key, avp_str_t value)
-{
-    load_t *l = ctx;
-    pair_t *more = realloc(l->pairs, (l->npairs + 1) * sizeof(pair_t));
-
-    if (more == NULL) {
-        return -1;
-    }
-    l->pairs = more;
-    more[l->npairs].key = strndup(key.data, key.len);
-    more[l->npairs].value = strndup(value.data, value.len);
-    l->npairs++;
-    return more[l->npairs - 1].key && more[l->npairs - 1].value ? 0 : -1;
-}
-
-/* A whole file, NUL-terminated and malloc'ed; NULL with errno. */
-static char *
-read_file(const char *path, size_t *len)
-{
-    FILE  *f = fopen(path, "re");
-    char  *text = NULL;
-    size_t n;
-
-    if (f == NULL) {
-        return NULL;
-    }
-
-    text = malloc(FILE_MAX_SIZE + 1);
-    if (text == NULL) {
-        goto fail;
-    }
-
-    errno = 0;
-    n = fread(text, 1, FILE_MAX_SIZE + 1, f);
-    if (ferror(f)) {
-        errno = errno ? errno : EIO;
-        goto fail;
-    }
-    if (n > FILE_MAX_SIZE) {
-        errno = EFBIG;
-        goto fail;
-    }
-
-    fclose(f);
-    text[n] = '\0';
-    *len = n;
-    return text;
-
-fail:
-
-    fclose(f);
-    free(text);
-    return NULL;
-}
-
-static const char *
-from_file(const load_t *l, const char *key)
-{
-    for (size_t i = l->npairs; i-- > 0;) { /* the last one wins, as in sh */
-        if (strcmp(l->pairs[i].key, key) == 0) {
-            return l->pairs[i].value[0] ? l->pairs[i].value : NULL;
-        }
-    }
-    return NULL;
-}
-
-static const char *
-from_environment(const char *key)
-{
-    const char *v = getenv(key);
-
-    return v && v[0] ? v : NULL;
-}
-
-/* Not set and set to nothing are the same: compose files cannot unset. */
 static const char *
 get(const load_t *l, const char *key)
 {
-    const char *v = from_environment(key);
-
-    return v ? v : from_file(l, key);
+    return avp_source_get(&l->src, key);
 }
 
-/* NAME or the contents of NAME_FILE, malloc'ed into *dst (NULL: not set).
- * The environment's NAME_FILE wins over the file's NAME. */
 static int
 get_secret(load_t *l, const char *key, char **dst)
 {
-    char        file_key[64];
-    const char *value, *path;
-    size_t      n;
-
-    *dst = NULL;
-    snprintf(file_key, sizeof(file_key), "%s_FILE", key);
-
-    value = from_environment(key);
-    path = from_environment(file_key);
-    if (value == NULL && path == NULL) {
-        value = from_file(l, key);
-        path = from_file(l, file_key);
-    }
-
-    if (value != NULL && path != NULL) {
-        return fail(l, "%s and %s are both set: set one of them", key,
-                    file_key);
-    }
-
-    if (value != NULL) {
-        *dst = strdup(value);
-
-    } else if (path != NULL) {
-        *dst = read_file(path, &n);
-        if (*dst == NULL) {
-            return fail(l, "%s: cannot read %s: %s", file_key, path,
-                        strerror(errno));
-        }
-        while (n > 0 && ((*dst)[n - 1] == '\n' || (*dst)[n - 1] == '\r')) {
-            (*dst)[--n] = '\0';
-        }
-        if (n == 0 || strlen(*dst) != n) {
-            return fail(l, "%s: %s is empty or not text", file_key, path);
-        }
-
-    } else {
-        return 0;
-    }
-
-    if (*dst == NULL) {
-        return fail(l, "%s: out of memory", key);
-    }
-    if (avp_secret_is_placeholder(avp_str_c(*dst))) {
-        return fail(l, "%s is a placeholder of the documentation: set a value "
-                       "of your own", key);
-    }
-    return 0;
+    return avp_source_secret(&l->src, key, dst);
 }
 
 /* --- numbers --- */
@@ -693,59 +545,29 @@ list_ignored(const load_t *l, char ignored[AVP_SETTINGS_ERROR])
     }
 }
 
-static int
-load_file(load_t *l, const char *path)
-{
-    char   why[AVP_SETTINGS_ERROR];
-    size_t n;
-    char  *text = read_file(path, &n);
-
-    if (text == NULL) {
-        return fail(l, "cannot read %s: %s", path, strerror(errno));
-    }
-    if (avp_env_parse((avp_str_t){ text, n }, collect, l, why) != 0) {
-        free(text);
-        return fail(l, "%.100s: %.140s", path, why);
-    }
-    free(text);
-    return 0;
-}
-
 int
 avp_settings_load(avp_settings_t *s, const char *env_file,
                   char ignored[AVP_SETTINGS_ERROR],
                   char err[AVP_SETTINGS_ERROR])
 {
-    load_t l = { s, NULL, 0, err };
+    load_t l = { .s = s };
     int    rc = -1;
 
     memset(s, 0, sizeof(*s));
-    err[0] = '\0';
     ignored[0] = '\0';
 
-    if ((env_file != NULL && load_file(&l, env_file) != 0)
-        || load_numbers(&l) != 0 || load_words(&l) != 0
-        || load_names(&l) != 0 || load_database(&l) != 0
-        || load_redis(&l) != 0 || load_secrets(&l) != 0
-        || check_addresses(&l) != 0)
+    if (avp_source_open(&l.src, env_file, err) == 0 && load_numbers(&l) == 0
+        && load_words(&l) == 0 && load_names(&l) == 0
+        && load_database(&l) == 0 && load_redis(&l) == 0
+        && load_secrets(&l) == 0 && check_addresses(&l) == 0)
     {
+        list_ignored(&l, ignored);
+        rc = 0;
+    } else {
         avp_settings_free(s);
-        goto done;
     }
 
-    list_ignored(&l, ignored);
-    rc = 0;
-
-done:
-
-    for (size_t i = 0; i < l.npairs; i++) {
-        free(l.pairs[i].key);
-        if (l.pairs[i].value != NULL) {
-            explicit_bzero(l.pairs[i].value, strlen(l.pairs[i].value));
-            free(l.pairs[i].value);
-        }
-    }
-    free(l.pairs);
+    avp_source_close(&l.src);
     return rc;
 }
 

@@ -179,8 +179,8 @@ START_TEST(forms) /* 42 */
          "--XbX\r\nContent-Disposition: form-data; name=title\r\n\r\n"
          "My \xc3\xa9\r\n--XbX--\r\n",
          "(a|-|:1)(file|clip.mp4|video/mp4:"
-         "\0\0\0\x20" "ftypisom\r\r\n\n--Xb\r\n-\r\n--\r\n)(title|-|:My \xc3\xa9"
-         ").");
+         "\0\0\0\x20" "ftypisom\r\r\n\n--Xb\r\n-\r\n--\r\n)"
+         "(title|-|:My \xc3\xa9).");
     /* no CRLF behind the last boundary, none before the first, an empty part
      * in both of its forms */
     BODY("--XbX\r\n" CD "\r\n\r\n\r\n--XbX--", "(a|-|:).");
@@ -435,7 +435,8 @@ init(avp_str_t type)
 }
 
 #define FORM "multipart/form-data"
-#define B70 "0123456789012345678901234567890123456789012345678901234567890123456789"
+#define B70                                                                    \
+    "01234567890123456789012345678901234567890123456789012345678901234567" "89"
 
 START_TEST(boundaries) /* 41 */
 {

@@ -10,6 +10,7 @@
 static avp_settings_t s;
 static char           ignored[AVP_SETTINGS_ERROR], err[AVP_SETTINGS_ERROR];
 static char           folder[] = "/tmp/avp-unit-XXXXXX";
+static bool           has_folder; /* the folder */
 
 /* A file of this text in a folder of its own; its path. */
 static const char *
@@ -19,8 +20,10 @@ file_of(const char *name, const char *text, size_t n)
     static int  turn;
     FILE       *f;
 
-    if (folder[14] == 'X') {
+    if (!has_folder) {
+        memcpy(folder + sizeof(folder) - 7, "XXXXXX", 6);
         ck_assert_ptr_nonnull(mkdtemp(folder));
+        has_folder = true;
     }
     turn = !turn;
     snprintf(path[turn], sizeof(path[turn]), "%s/%s", folder, name);
@@ -42,6 +45,7 @@ remove_files(void)
         unlink(path);
     }
     rmdir(folder);
+    has_folder = false;
 }
 
 /* Loads settings of this text and of nothing else. */
@@ -54,7 +58,6 @@ load(const char *text)
     rc = avp_settings_load(&s, file_of("env", text, strlen(text)), ignored,
                            err);
     remove_files();
-    memcpy(folder + 14, "XXXXXX", 6);
     return rc;
 }
 

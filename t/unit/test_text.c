@@ -150,7 +150,8 @@ START_TEST(json_strings)
     long     n;
     json_t  *back;
 
-    n = avp_json_escape(dst, sizeof(dst), LIT("a\"\\/\n\r\t\b\x1f\x7f\xc3\xa9"));
+    n = avp_json_escape(dst, sizeof(dst),
+                        LIT("a\"\\/\n\r\t\b\x1f\x7f\xc3\xa9"));
     ck_assert_int_gt(n, 0);
     dst[n] = '\0';
     ck_assert_str_eq(dst, "\"a\\\"\\\\/\\n\\r\\t\\u0008\\u001f\\u007f\xc3\xa9"
