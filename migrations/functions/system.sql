@@ -34,16 +34,12 @@ BEGIN
      WHERE v.finished_at >= now() - interval '24 hours'
        AND (v_who IS NULL OR v.user_id = v_who);
 
-    IF v_who IS NULL THEN
-        SELECT count(*) INTO v_queue FROM processing_jobs j
-         WHERE j.status IN ('pending', 'retrying');
-    ELSE
-        SELECT count(*) INTO v_queue
-          FROM videos v JOIN processing_jobs j ON j.video_id = v.id
-         WHERE v.user_id = v_who AND v.deleted_at IS NULL
-           AND v.status IN ('pending', 'processing')
-           AND j.status IN ('pending', 'retrying');
-    END IF;
+    -- waiting is pending (the video's too: counted already) or retrying
+    SELECT count(*) INTO v_queue
+      FROM processing_jobs j JOIN videos v ON v.id = j.video_id
+     WHERE j.status = 'retrying' AND v.deleted_at IS NULL
+       AND (v_who IS NULL OR v.user_id = v_who);
+    v_queue := v_queue + avp_count(v_who, 'pending');
 
     RETURN QUERY SELECT 'ok', json_build_object(
         'totalVideos', avp_count(v_who, NULL),
