@@ -40,4 +40,7 @@ int avp_transcode_main(int argc, char **argv); /* transcode SRC OUTDIR */
 int avp_media_main(int argc, char **argv);     /* docs/architecture.md 5 */
 int avp_clip_main(int argc, char **argv);      /* clip OUT.mp4 */
 
+/* "libavcodec 59.37.100, ...": of the libraries that are loaded. */
+const char *avp_media_versions(void);
+
 #endif

@@ -16,14 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Parts that a build may leave out. */
-#pragma weak avp_run_main
-#pragma weak avp_reconcile_main
-#pragma weak avp_gc_main
-#pragma weak avp_transcode_main
-#pragma weak avp_media_main
-#pragma weak avp_clip_main
-
 const char *avp_env_file;
 
 static const char *command_name = "workerd";
@@ -109,9 +101,9 @@ static void
 version(void)
 {
     printf("workerd of Async Video Processing\n"
-           "libpq %s, jansson %s, %s\n",
+           "libpq %s, jansson %s, %s\n%s\n",
            avp_db_client_version(), JANSSON_VERSION,
-           OpenSSL_version(OPENSSL_VERSION));
+           OpenSSL_version(OPENSSL_VERSION), avp_media_versions());
 }
 
 static int
@@ -127,11 +119,6 @@ dispatch(int argc, char **argv)
 
         snprintf(name, sizeof(name), "workerd %s", commands[i].name);
         command_name = name;
-
-        if (commands[i].run == NULL) {
-            avp_command_error("not built into this program");
-            return AVP_EXIT_FAILED;
-        }
 
         return commands[i].run(argc, argv);
     }
