@@ -87,10 +87,12 @@ $(MODULE): $(MODULE_DEPS) config ngx_module/build.sh
 	+AVP_BUILD="$(CURDIR)/$(BUILD)" NGX_SRC="$(NGX_SRC)" ASAN="$(ASAN)" COVERAGE="$(COVERAGE)" \
 	  bash ngx_module/build.sh "$(CURDIR)"
 
-UNIT_WORKERD_OBJS := $(OBJ)/workerd/media/sandbox.o $(OBJ)/workerd/supervisor/store_file.o
+UNIT_WORKERD_OBJS := $(patsubst %,$(OBJ)/workerd/%.o,media/sandbox \
+                   media/playlist media/codec_string media/fragment \
+                   supervisor/store_file)
 
 $(BUILD)/unit-tests: $(UNIT_OBJS) $(UNIT_WORKERD_OBJS) $(BUILD)/libavp.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(shell $(PKG) --libs check libseccomp)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(shell $(PKG) --libs check libseccomp) -lm
 
 # Feeds the packagers without the pipeline; t/media/test_package.py runs it.
 PACKTOOL_OBJS := $(patsubst %,$(OBJ)/workerd/media/%.o,out package \

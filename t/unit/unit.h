@@ -7,15 +7,18 @@
 #include <check.h>
 
 Suite *base64url_suite(void);
+Suite *codec_string_suite(void);
 Suite *delivery_token_suite(void);
 Suite *doc_suite(void);
 Suite *env_file_suite(void);
 Suite *errors_suite(void);
+Suite *fragment_suite(void);
 Suite *jwt_policy_suite(void);
 Suite *ladder_suite(void);
 Suite *media_message_suite(void);
 Suite *multipart_suite(void);
 Suite *password_suite(void);
+Suite *playlist_suite(void);
 Suite *sandbox_suite(void);
 Suite *settings_suite(void);
 Suite *sniff_suite(void);

@@ -1,0 +1,221 @@
+#include "t/unit/unit.h"
+#include "workerd/media/playlist.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define S INT64_C(1000000)
+
+static avp_segment_t
+segment(int64_t start_us, int64_t end_us, int64_t bytes)
+{
+    return (avp_segment_t){ .start_us = start_us, .end_us = end_us,
+                            .bytes = bytes };
+}
+
+START_TEST(grid)
+{
+    static const int64_t cuts[] = { 2, 4, 6, 12, 18, 24 };
+    int64_t              at = 0;
+
+    for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++) {
+        at = avp_grid_next(at);
+        ck_assert_int_eq(at, cuts[i]);
+        at *= S;
+    }
+    ck_assert_int_eq(avp_grid_next(-1), 2);
+    ck_assert_int_eq(avp_grid_next(1999999), 2);
+    ck_assert_int_eq(avp_grid_next(2000001), 4);
+    ck_assert_int_eq(avp_grid_next(6006000), 12);
+    ck_assert_int_eq(avp_grid_next(11999999), 12);
+    ck_assert_int_eq(avp_grid_next(6 * 3600 * S), 6 * 3600 + 6);
+}
+END_TEST
+
+START_TEST(target)
+{
+    ck_assert_int_eq(avp_target_duration(0), 6);
+    ck_assert_int_eq(avp_target_duration(1.0 / 24), 6);
+    ck_assert_int_eq(avp_target_duration(0.4), 6);
+    ck_assert_int_eq(avp_target_duration(0.5), 7);
+    ck_assert_int_eq(avp_target_duration(1), 7);
+    ck_assert_int_eq(avp_target_duration(4.2), 11);
+    ck_assert_int_eq(avp_target_duration(1e30), 66);
+}
+END_TEST
+
+START_TEST(names)
+{
+    char name[16];
+
+    avp_segment_name(name, 0);
+    ck_assert_str_eq(name, "s00000.m4s");
+    avp_segment_name(name, 123456);
+    ck_assert_str_eq(name, "s123456.m4s");
+}
+END_TEST
+
+START_TEST(media_live)
+{
+    avp_segment_t segments[] = { segment(0, 2002000, 9),
+                                 segment(2002000, 4004000, 9) };
+    size_t        len;
+    char *text = avp_playlist_media(AVP_LIST_LIVE, 6, segments, 2, &len);
+
+    ck_assert_str_eq(text, "#EXTM3U\n"
+                           "#EXT-X-VERSION:7\n"
+                           "#EXT-X-TARGETDURATION:6\n"
+                           "#EXT-X-MEDIA-SEQUENCE:0\n"
+                           "#EXT-X-PLAYLIST-TYPE:EVENT\n"
+                           "#EXT-X-INDEPENDENT-SEGMENTS\n"
+                           "#EXT-X-START:TIME-OFFSET=0\n"
+                           "#EXT-X-MAP:URI=\"init.mp4\"\n"
+                           "#EXTINF:2.002000,\n"
+                           "s00000.m4s\n"
+                           "#EXTINF:2.002000,\n"
+                           "s00001.m4s\n");
+    ck_assert_uint_eq(len, strlen(text));
+    free(text);
+}
+END_TEST
+
+/* A playlist that grows may only be appended to (RFC 8216, 6.2.1). */
+START_TEST(media_only_grows)
+{
+    avp_segment_t segments[50];
+    char         *before = NULL;
+
+    for (size_t n = 0; n <= 50; n++) {
+        size_t len;
+        char  *text;
+
+        if (n > 0) {
+            int64_t at = (int64_t)(n - 1) * 2 * S;
+
+            segments[n - 1] = segment(at, at + 2 * S, 1);
+        }
+        text = avp_playlist_media(AVP_LIST_LIVE, 6, segments, n, &len);
+        if (before != NULL) {
+            ck_assert_int_eq(strncmp(before, text, strlen(before)), 0);
+            free(before);
+        }
+        before = text;
+        text = avp_playlist_media(AVP_LIST_ENDED, 6, segments, n, &len);
+        ck_assert_int_eq(strncmp(before, text, strlen(before)), 0);
+        ck_assert_str_eq(text + strlen(before), "#EXT-X-ENDLIST\n");
+        free(text);
+    }
+    free(before);
+}
+END_TEST
+
+START_TEST(media_vod)
+{
+    avp_segment_t one = segment(0, 333333, 9);
+    size_t        len;
+    char *text = avp_playlist_media(AVP_LIST_VOD, 7, &one, 1, &len);
+
+    ck_assert_ptr_nonnull(strstr(text, "#EXT-X-PLAYLIST-TYPE:VOD\n"));
+    ck_assert_ptr_nonnull(strstr(text, "#EXT-X-TARGETDURATION:7\n"));
+    ck_assert_ptr_nonnull(strstr(text, "#EXTINF:0.333333,\ns00000.m4s\n"
+                                       "#EXT-X-ENDLIST\n"));
+    ck_assert_ptr_null(strstr(text, "EXT-X-START"));
+    free(text);
+}
+END_TEST
+
+START_TEST(bitrates)
+{
+    avp_segment_t s[] = {
+        segment(0, 2 * S, 1000000),        /* 4 Mbit/s, alone too short */
+        segment(2 * S, 4 * S, 250000),     /* 1 */
+        segment(4 * S, 6 * S, 250000),     /* 1 */
+        segment(6 * S, 12 * S, 750000),    /* 1 */
+        segment(12 * S, 13 * S, 1000000),  /* 8, alone too short */
+    };
+
+    ck_assert_int_eq(avp_bitrate_average(s, 5), 2000000);
+    /* the first two: 10 Mbit in 4 s; the last two: 14 Mbit in 7 s */
+    ck_assert_int_eq(avp_bitrate_peak(s, 5, 6), 2500000);
+    ck_assert_int_eq(avp_bitrate_peak(s + 1, 4, 6), 2000000);
+    /* nothing is long enough: the average of what there is */
+    ck_assert_int_eq(avp_bitrate_peak(s, 1, 6), 4000000);
+    ck_assert_int_eq(avp_bitrate_peak(s, 0, 6), 0);
+    ck_assert_int_eq(avp_bitrate_average(s, 0), 0);
+}
+END_TEST
+
+START_TEST(master)
+{
+    avp_variant_t     v = { .uri = "480p/index.m3u8", .codecs = "avc1.64001f",
+                            .peak = 1400000, .average = 900000, .width = 854,
+                            .height = 480, .frame_rate = 30000.0 / 1001 };
+    avp_audio_media_t a = { .uri = "audio/index.m3u8", .codecs = "mp4a.40.2",
+                            .language = "ger", .channels = 2,
+                            .peak = 130000, .average = 128000 };
+    size_t            len;
+    char             *text = avp_playlist_master(&v, 1, &a, &len);
+
+    ck_assert_str_eq(
+        text,
+        "#EXTM3U\n"
+        "#EXT-X-VERSION:7\n"
+        "#EXT-X-INDEPENDENT-SEGMENTS\n"
+        "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio\","
+        "LANGUAGE=\"de\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\","
+        "URI=\"audio/index.m3u8\"\n"
+        "#EXT-X-STREAM-INF:BANDWIDTH=1530000,AVERAGE-BANDWIDTH=1028000,"
+        "CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=854x480,"
+        "FRAME-RATE=29.970,AUDIO=\"audio\",CLOSED-CAPTIONS=NONE\n"
+        "480p/index.m3u8\n");
+    free(text);
+
+    v.average = 0;
+    v.frame_rate = 0;
+    text = avp_playlist_master(&v, 1, NULL, &len);
+    ck_assert_str_eq(text, "#EXTM3U\n"
+                           "#EXT-X-VERSION:7\n"
+                           "#EXT-X-INDEPENDENT-SEGMENTS\n"
+                           "#EXT-X-STREAM-INF:BANDWIDTH=1400000,"
+                           "CODECS=\"avc1.64001f\",RESOLUTION=854x480,"
+                           "CLOSED-CAPTIONS=NONE\n"
+                           "480p/index.m3u8\n");
+    free(text);
+}
+END_TEST
+
+START_TEST(order)
+{
+    avp_variant_t v[] = {
+        { .uri = "4k", .height = 2160, .peak = 15000000 },
+        { .uri = "480p", .height = 480, .peak = 900000 },
+        { .uri = "1080p", .height = 1080, .peak = 5000000 },
+        { .uri = "720p", .height = 720, .peak = 2400000 },
+    };
+
+    avp_variants_sort(v, 4);
+    ck_assert_str_eq(v[0].uri, "720p");
+    ck_assert_str_eq(v[1].uri, "480p");
+    ck_assert_str_eq(v[2].uri, "1080p");
+    ck_assert_str_eq(v[3].uri, "4k");
+    avp_variants_sort(v, 1);
+    ck_assert_str_eq(v[0].uri, "720p");
+    avp_variants_sort(v, 0);
+}
+END_TEST
+
+START_TEST(languages)
+{
+    ck_assert_str_eq(avp_language_tag("eng"), "en");
+    ck_assert_str_eq(avp_language_tag("fre"), "fr");
+    ck_assert_str_eq(avp_language_tag("en"), "en");
+    ck_assert_str_eq(avp_language_tag("haw"), "haw");
+    ck_assert_str_eq(avp_language_tag(""), "und");
+    ck_assert_str_eq(avp_language_tag(NULL), "und");
+    ck_assert_str_eq(avp_language_tag("e\"n"), "und");
+    ck_assert_str_eq(avp_language_tag("english"), "und");
+}
+END_TEST
+
+UNIT_SUITE(playlist, grid, target, names, media_live, media_only_grows,
+           media_vod, bitrates, master, order, languages)
