@@ -29,9 +29,11 @@ avp_api_job_get(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
 
     op = avp_request_op(r, &avp_stmt_job_status, 0, avp_api_job_get_done);
 
-    if (op == NULL || avp_pg_cstr(op, ctx->ids[0]) != NGX_OK) {
+    if (op == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    (void) avp_pg_cstr(op, ctx->ids[0]);
 
     return avp_request_wait(r, op);
 }
@@ -63,20 +65,21 @@ avp_api_job_retry(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
 
     op = avp_request_op(r, &avp_stmt_job_retry, 1, avp_api_job_retry_done);
 
-    if (op == NULL || avp_pg_cstr(op, ctx->ids[0]) != NGX_OK) {
+    if (op == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    (void) avp_pg_cstr(op, ctx->ids[0]);
 
     /* the wake-up must go out even if the client does not wait */
 
     job = ngx_palloc(op->pool, sizeof(ngx_str_t) + AVP_UUID_LEN);
-    if (job == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
 
-    job->data = (u_char *) job + sizeof(ngx_str_t);
-    job->len = AVP_UUID_LEN;
-    ngx_memcpy(job->data, ctx->ids[0], AVP_UUID_LEN);
+    if (job != NULL) {
+        job->data = (u_char *) job + sizeof(ngx_str_t);
+        job->len = AVP_UUID_LEN;
+        ngx_memcpy(job->data, ctx->ids[0], AVP_UUID_LEN);
+    }
 
     op->own = job;
 
@@ -90,7 +93,7 @@ avp_api_job_retry_done(avp_pg_op_t *op)
     ngx_str_t            doc;
     ngx_http_request_t  *r;
 
-    if (avp_change_publish(op)) {
+    if (avp_change_publish(op) && op->own) {
         avp_redis_wake(op->own);
     }
 

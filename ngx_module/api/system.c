@@ -94,7 +94,7 @@ avp_api_health(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    r->main->count++;
+    avp_request_hold(r);
     r->read_event_handler = ngx_http_test_reading;
 
     h->pending = 1;          /* this function */

@@ -96,14 +96,13 @@ avp_api_video_list(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
 
     op = avp_request_op(r, &avp_stmt_video_list, 0, avp_api_doc_done);
 
-    if (op == NULL
-        || avp_pg_int(op, page) != NGX_OK
-        || avp_pg_int(op, limit) != NGX_OK
-        || (rc == NGX_OK ? avp_pg_str(op, &status)
-                         : avp_pg_null(op)) != NGX_OK)
-    {
+    if (op == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    (void) avp_pg_int(op, page);
+    (void) avp_pg_int(op, limit);
+    (void) (rc == NGX_OK ? avp_pg_str(op, &status) : avp_pg_null(op));
 
     return avp_request_wait(r, op);
 }
@@ -139,10 +138,11 @@ avp_api_video_read(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx,
     avp_pg_op_t  *op;
 
     op = avp_request_op(r, stmt, 0, done);
-
-    if (op == NULL || avp_pg_cstr(op, ctx->ids[0]) != NGX_OK) {
+    if (op == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    (void) avp_pg_cstr(op, ctx->ids[0]);
 
     return avp_request_wait(r, op);
 }
@@ -213,17 +213,19 @@ avp_api_video_delete(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
 
     op = avp_request_op(r, &avp_stmt_video_delete, 1,
                         avp_api_video_delete_done);
-
-    if (op == NULL || avp_pg_cstr(op, ctx->ids[0]) != NGX_OK) {
+    if (op == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     op->own = ngx_palloc(op->pool, AVP_UUID_LEN + 1);
     if (op->own == NULL) {
+        ngx_destroy_pool(op->pool);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     ngx_memcpy(op->own, ctx->ids[0], AVP_UUID_LEN + 1);
+
+    (void) avp_pg_cstr(op, op->own);
 
     return avp_request_wait(r, op);
 }
