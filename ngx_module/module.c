@@ -13,6 +13,7 @@
 #include "ngx_module/backend/drain.h"
 #include "ngx_module/backend/pg.h"
 #include "ngx_module/backend/redis.h"
+#include "ngx_module/delivery/gate.h"
 
 
 static ngx_int_t avp_preconfiguration(ngx_conf_t *cf);
@@ -185,18 +186,30 @@ ngx_module_t  ngx_http_avp_core_module = {
 static ngx_int_t
 avp_preconfiguration(ngx_conf_t *cf)
 {
-    return avp_bearer_add_variables(cf);
+    if (avp_bearer_add_variables(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return avp_delivery_add_variables(cf);
 }
 
 
 static ngx_int_t
 avp_postconfiguration(ngx_conf_t *cf)
 {
+    ngx_http_avp_main_conf_t  *amcf;
+
     if (avp_conf_complete(cf) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return avp_reply_init(cf);
+    if (avp_reply_init(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    amcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_avp_module);
+
+    return amcf->delivery_place.line ? avp_delivery_init(cf) : NGX_OK;
 }
 
 

@@ -15,6 +15,8 @@ static const avp_route_t  avp_routes[] = {
     { NGX_HTTP_GET, "/stats", 0, 0, AVP_BODY_NONE, avp_api_stats },
 
     { NGX_HTTP_GET, "/videos", 0, 0, AVP_BODY_NONE, avp_api_video_list },
+    { NGX_HTTP_POST, "/videos/upload", 0, 0, AVP_BODY_STREAM,
+      avp_upload_form },
     { NGX_HTTP_GET, "/videos/{id}", 0, 0, AVP_BODY_NONE, avp_api_video_get },
     { NGX_HTTP_DELETE, "/videos/{id}", 0, 0, AVP_BODY_NONE,
       avp_api_video_delete },
@@ -22,6 +24,8 @@ static const avp_route_t  avp_routes[] = {
       avp_api_video_status },
     { NGX_HTTP_GET, "/videos/{id}/metadata", 0, 0, AVP_BODY_NONE,
       avp_api_video_metadata },
+    { NGX_HTTP_GET, "/videos/{id}/download", 0, 0, AVP_BODY_NONE,
+      avp_api_video_download },
 
     { NGX_HTTP_GET, "/jobs/{id}", 0, 0, AVP_BODY_NONE, avp_api_job_get },
     { NGX_HTTP_POST, "/jobs/{id}/retry", 0, 0, AVP_BODY_NONE,
