@@ -29,8 +29,17 @@ static ngx_int_t
 avp_storage_fail(ngx_cycle_t *cycle, ngx_http_avp_main_conf_t *amcf,
     ngx_err_t err, const char *what, u_char *path)
 {
-    ngx_log_error(NGX_LOG_EMERG, cycle->log, err,
-                  "\"avp_storage\": %s \"%s\" in %V:%ui", what, path,
+    u_char  *p, reason[256];
+
+    /* as ngx_conf_log_error() does: the place comes last */
+    p = reason;
+    if (err) {
+        p = ngx_log_errno(reason, reason + sizeof(reason), err);
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                  "\"avp_storage\": %s \"%s\"%*s in %V:%ui", what, path,
+                  (size_t) (p - reason), reason,
                   &amcf->storage_place.file, amcf->storage_place.line);
     return NGX_ERROR;
 }
