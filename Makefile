@@ -137,6 +137,7 @@ fuzz-%: build-fuzz/%
 	  $(wildcard t/fuzz/corpus/$*)
 
 lint: $(MODULE)
+	/usr/bin/python3 t/lint/structure.py --self-test
 	/usr/bin/python3 t/lint/structure.py $(MODULE)
 	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr \
 	  --enable=warning,portability --suppress=missingIncludeSystem \
