@@ -309,7 +309,8 @@ on_message(message_ctx_t *x, avp_media_message_t *m)
         }
         s->progress = m->progress > s->progress ? m->progress : s->progress;
         s->eta = m->eta;
-        (void) snprintf(s->task, sizeof(s->task), "%s", m->text);
+        (void) snprintf(s->task, sizeof(s->task), "%.*s",
+                        (int) sizeof(s->task) - 1, m->text);
         return 0;
 
     case AVP_MEDIA_PLAYABLE:
