@@ -59,7 +59,7 @@ static avp_sink_status_e avp_sink_file_work_commit(avp_sink_file_t *f,
     ngx_log_t *log);
 static avp_sink_status_e avp_sink_file_failed(ngx_log_t *log,
     const char *what, const char *path);
-static ngx_int_t avp_sink_file_sync_folder(const char *path);
+static ngx_int_t avp_sink_file_work_folder(const char *path);
 
 
 static const avp_sink_ops_t  avp_sink_file_ops = {
@@ -324,12 +324,12 @@ avp_sink_file_work_commit(avp_sink_file_t *f, ngx_log_t *log)
     /* the name, then the folder's own name */
 
     *slash = '\0';
-    if (avp_sink_file_sync_folder(to) != NGX_OK) {
+    if (avp_sink_file_work_folder(to) != NGX_OK) {
         return avp_sink_file_failed(log, "fsync()", to);
     }
 
     *strrchr(to, '/') = '\0';
-    if (avp_sink_file_sync_folder(to) != NGX_OK) {
+    if (avp_sink_file_work_folder(to) != NGX_OK) {
         return avp_sink_file_failed(log, "fsync()", to);
     }
 
@@ -338,7 +338,7 @@ avp_sink_file_work_commit(avp_sink_file_t *f, ngx_log_t *log)
 
 
 static ngx_int_t
-avp_sink_file_sync_folder(const char *path)
+avp_sink_file_work_folder(const char *path)
 {
     int       rc;
     ngx_fd_t  fd;

@@ -62,14 +62,15 @@ CALLS = [
 ]
 
 # Calls that wait for a disk.  In the module they are made while it is
-# configured, and in the bodies of thread tasks, which are named *_work.
+# configured, and in the bodies of thread tasks, which are named *_work or
+# *_work_STEP.
 DISK = (r"fsync|fdatasync|sync_file_range|rename|renameat2?|unlink|unlinkat"
         r"|mkdir|rmdir|link|open|openat|fopen|stat|fstat|statvfs|access"
         r"|pread|pwrite|readv|writev|preadv|pwritev|posix_fallocate|ftruncate"
         r"|ngx_open_file|ngx_delete_file|ngx_rename_file|ngx_create_dir"
         r"|ngx_file_info|ngx_read_file|ngx_write_file|ngx_read_fd|ngx_write_fd")
 DISK_FILES = r"ngx_module/(?!conf)"
-DISK_FUNCTIONS = r"\w+_work$"
+DISK_FUNCTIONS = r"\w+_work(_\w+)?$"
 
 # folders of somebody's own machine: in no file of the repository
 MACHINE = re.compile(r"(?<![\w./$}~-])/" + r"(?:work|farm|home/\w+)/")

@@ -192,6 +192,9 @@ class Nginx:
             # Without a master NGINX still becomes a daemon by itself.
             self._nginx("-g", "daemon on;")
         wait_until(self._listening, 15, "NGINX listens")
+        wait_until(lambda: len(self.workers()) >= (
+            self.workers_wanted if self.master else 1), 15,
+            "NGINX has its workers")
         return self
 
     def _listening(self):
