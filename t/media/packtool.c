@@ -223,6 +223,9 @@ open_all(avp_out_t *out, avp_hls_t *hls, int webm, char *rungs)
     char                    *save = NULL;
     int                      ret = 0;
 
+    if (audio != NULL && !webm) {
+        ret = avp_hls_audio(hls, &audio_track, audio);
+    }
     for (char *r = strtok_r(rungs, ",", &save); r != NULL && ret >= 0;
          r = strtok_r(NULL, ",", &save)) {
         ret = webm ? avp_webm_open(&files[nrungs], out, r, &sources[0].spec,
@@ -234,9 +237,6 @@ open_all(avp_out_t *out, avp_hls_t *hls, int webm, char *rungs)
                                 &sources[0].spec);
         }
         nrungs += ret >= 0;
-    }
-    if (ret >= 0 && audio != NULL && !webm) {
-        ret = avp_hls_audio(hls, &audio_track, audio);
     }
     return ret;
 }

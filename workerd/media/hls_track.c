@@ -85,6 +85,14 @@ avp_hls_track_open(avp_hls_track_t *t, avp_out_t *out, const char *name,
     return ret < 0 ? ret : 0;
 }
 
+void
+avp_hls_track_follow(avp_hls_track_t *t, const avp_hls_track_t *leader)
+{
+    t->grid_rate = leader->grid_rate;
+    t->target = leader->target;
+    t->cut_us = next_cut(t, 0);
+}
+
 /* Flushes the muxer; *data is what it wrote, to be av_free()d. */
 static int
 muxer_flush(avp_hls_track_t *t, uint8_t **data, int *size)

@@ -48,6 +48,9 @@ int avp_hls_track_open(avp_hls_track_t *t, avp_out_t *out, const char *name,
                        const avp_stream_spec_t *spec, AVRational grid_rate,
                        int target);
 
+/* Cuts where another track does; before the first packet only. */
+void avp_hls_track_follow(avp_hls_track_t *t, const avp_hls_track_t *leader);
+
 /* Both set *published when there are more segments than before. */
 int avp_hls_track_write(avp_hls_track_t *t, const AVPacket *pkt,
                         int *published);

@@ -356,7 +356,12 @@ avp_out_publish(avp_out_t *o, AVIOContext **pb, const char *path)
 
     av_strlcpy(from, ((out_file_t *)(*pb)->opaque)->path, sizeof(from));
     ret = out_close_file(pb, 0);
-    return ret < 0 ? ret : out_rename(o, from, path);
+    if (ret < 0) {
+        out_release(o, from);
+        (void)unlinkat(o->dirfd, from, 0);
+        return ret;
+    }
+    return out_rename(o, from, path);
 }
 
 void

@@ -67,8 +67,9 @@ void avp_packager_free(avp_packager_t *p);
 /*
  * HLS of one video: CMAF segments of 2, 2, 2 and then 6 s, one moof+mdat per
  * GOP; hls/{quality}/, hls/audio/, masters.  Tracks are added while others
- * already run: the playable pass adds the lowest rung and the audio, the
- * second pass the other rungs, all in one process.
+ * already run: the playable pass adds the lowest rung and the audio (in any
+ * order, both before their first packet), the second pass the other rungs,
+ * all in one process.  Each track is written by one thread at a time.
  */
 typedef struct avp_hls_s avp_hls_t;
 typedef struct avp_hls_track_s avp_hls_track_t;

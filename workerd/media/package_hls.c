@@ -68,20 +68,17 @@ track_add(avp_hls_t *h, hls_entry_t **pe, const char *name,
           const avp_stream_spec_t *spec)
 {
     AVRational   rate = { 0, 1 };
-    double       frame;
+    double       frame = 0;
     hls_entry_t *e;
     int          ret;
 
     if (h->ntracks == HLS_TRACKS) {
-        return AVERROR(ENOSPC);
+        return AVERROR(EINVAL);
     }
-    /* Audio cuts where video does, and has the same target (Apple 8.2). */
     if (spec->frame_rate.num > 0 && spec->frame_rate.den > 0) {
         rate = spec->frame_rate;
-    } else if (h->playable != NULL) {
-        rate = h->playable->track.grid_rate;
+        frame = av_q2d(av_inv_q(rate));
     }
-    frame = rate.num > 0 ? av_q2d(av_inv_q(rate)) : 0;
 
     e = av_mallocz(sizeof(*e));
     if (e == NULL) {
@@ -100,6 +97,15 @@ track_add(avp_hls_t *h, hls_entry_t **pe, const char *name,
     return 0;
 }
 
+/* Audio cuts where video does, and has the same target (Apple 8.2, 8.22). */
+static void
+tracks_align(avp_hls_t *h)
+{
+    if (h->playable != NULL && h->audio != NULL) {
+        avp_hls_track_follow(&h->audio->track, &h->playable->track);
+    }
+}
+
 int
 avp_hls_video(avp_hls_t *h, avp_hls_track_t **t, const char *quality,
               const avp_stream_spec_t *video)
@@ -113,6 +119,7 @@ avp_hls_video(avp_hls_t *h, avp_hls_track_t **t, const char *quality,
         *t = &e->track;
         if (h->playable == NULL) {
             h->playable = e;
+            tracks_align(h);
         }
     }
     pthread_mutex_unlock(&h->lock);
@@ -131,6 +138,7 @@ avp_hls_audio(avp_hls_t *h, avp_hls_track_t **t, const avp_stream_spec_t *audio)
         if (ret == 0) {
             *t = &e->track;
             h->audio = e;
+            tracks_align(h);
         }
     }
     pthread_mutex_unlock(&h->lock);
@@ -166,10 +174,17 @@ fill_variant(avp_variant_t *v, const avp_hls_track_t *t, const char *uri)
 static int64_t
 promised_peak(const avp_hls_track_t *t)
 {
-    if (t->is_video) {
-        return t->spec.cap + t->spec.bufsize / 6;
+    const AVCodecParameters *par = t->spec.par;
+    int64_t cap = t->spec.cap > 0 ? t->spec.cap : par->bit_rate;
+
+    if (!t->is_video) {
+        /* Packets of AAC vary around their rate; moof and tfdt come on top. */
+        return (cap > 0 ? cap : 128000) * 115 / 100;
     }
-    return (t->spec.cap > 0 ? t->spec.cap : t->spec.par->bit_rate) * 115 / 100;
+    if (cap <= 0) {
+        cap = (int64_t)par->width * par->height * 4; /* no promise was made */
+    }
+    return cap + t->spec.bufsize / 6;
 }
 
 static void
