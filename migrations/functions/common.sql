@@ -74,10 +74,12 @@ $$;
 
 -- A place in the queue, fixed when a job becomes due: one more than the user's
 -- last, but not before what is due now, so that nobody saves up turns.  With
--- nothing due everybody has been served: the newest turn is the present.
+-- nothing due everybody has been served: the newest turn is the present.  Two
+-- looks at the end of an index, whatever the statistics say.
 CREATE OR REPLACE FUNCTION avp_turn(p_user uuid, p_priority integer)
 RETURNS bigint
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off SET enable_sort = off SET enable_bitmapscan = off AS $$
 DECLARE
     v_low  bigint;
     v_turn bigint;

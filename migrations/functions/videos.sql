@@ -25,7 +25,7 @@ BEGIN
     END IF;
 
     BEGIN
-        v_metadata := p_metadata::jsonb;
+        v_metadata := nullif(p_metadata, '')::jsonb;
     EXCEPTION WHEN data_exception THEN
         -- not JSON, or U+0000, which PostgreSQL cannot keep
         result := 'invalid:invalid_field';
@@ -41,6 +41,7 @@ BEGIN
        OR jsonb_typeof(v_metadata) <> 'object'
        OR strpos(replace(v_metadata::text, '\\', ''), '\u0001') > 0
        OR v_priority NOT BETWEEN -10 AND 10
+       OR (v_priority > 0 AND NOT p_admin)
        OR p_size < 0
     THEN
         result := 'invalid:invalid_field';

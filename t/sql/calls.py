@@ -78,7 +78,7 @@ class Database:
                **more):
         video = video or str(uuid.uuid4())
         return self.call(
-            "video_create", user, False, "192.0.2.7", "pytest", video, title,
+            "video_create", user, more.get("admin", False), "192.0.2.7", "pytest", video, title,
             more.get("description"), more.get("metadata"),
             more.get("filename", "clip.mp4"), more.get("size", 1000), "file",
             f"originals/{video}/source.mp4", "mp4", priority)

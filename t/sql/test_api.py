@@ -58,7 +58,8 @@ def test_create_shape(db):
     dict(description="a\u0001b"), dict(metadata="[1]"), dict(metadata="1"),
     dict(metadata="{"), dict(metadata='{"a":"\\u0000"}'),
     dict(metadata='{"a":"\\u0001Vx"}'), dict(metadata='{"\\u0001A":1}'),
-    dict(priority=11), dict(priority=-11), dict(filename="a\u0001"),
+    dict(priority=1),
+    dict(priority=11, admin=True), dict(priority=-11), dict(filename="a\u0001"),
 ], ids=str)
 def test_create_refuses(db, bad):
     user = db.user()

@@ -136,7 +136,7 @@ def test_priority_then_fair_share(db, inc):
     many = [db.video(heavy)[1] for _ in range(6)]
     one = db.video(light)[1]
     two = db.video(light)[1]
-    urgent = db.video(vip, priority=5)[1]
+    urgent = db.video(vip, priority=5, admin=True)[1]
     order = []
     for _ in range(9):
         order.append(str(db.claim(inc, order).job))

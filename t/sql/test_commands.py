@@ -148,6 +148,15 @@ def test_sample(workerd, db, tmp_path):
     assert str(db.claim("6f6f6f6f-0000-4000-8000-000000000000").video) == video
 
 
+def test_sample_makes_a_clip(workerd, db, tmp_path):
+    out = workerd("sample", "--user", "s@example.com").stdout
+    v = db.row(re.search(r"^video (\S+)$", out, re.M).group(1))
+    assert (v.title, v.container) == ("Sample clip", "mp4")
+    assert (tmp_path / v.s3_key).stat().st_size == v.original_size > 10000
+    assert list((tmp_path / "incoming").iterdir()) == []
+    assert db.one("SELECT email FROM users") == "s@example.com"
+
+
 def test_sample_belongs_to_the_storages_owner(workerd, db, tmp_path):
     owner = (os.geteuid(), os.getegid())
     if owner[0] == 0:
