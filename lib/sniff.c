@@ -140,53 +140,69 @@ ebml_number(const uint8_t *p, size_t n, bool keep, uint64_t *v)
 }
 
 static avp_format_t
+by_doctype(const uint8_t *word, size_t n)
+{
+    while (n > 0 && word[n - 1] == 0) { /* may be padded */
+        n--;
+    }
+    if (n == 4 && memcmp(word, "webm", 4) == 0) {
+        return AVP_FMT_WEBM;
+    }
+    if (n == 8 && memcmp(word, "matroska", 8) == 0) {
+        return AVP_FMT_MKV;
+    }
+    return AVP_FMT_UNKNOWN;
+}
+
+/*
+ * The DocType of an EBML header.  A header that cannot be walked but has the
+ * word somewhere is a damaged file of that kind, as libav sees it too: then
+ * the answer is invalid_media after a look, not unsupported_media_type.
+ */
+static avp_format_t
 sniff_ebml(const uint8_t *data, size_t n)
 {
-    uint64_t id, size;
-    size_t   k;
+    const uint8_t *header;
+    uint64_t       id, size;
+    size_t         k, left;
 
     k = ebml_number(data + 4, n - 4, false, &size);
     if (k == 0) {
         return AVP_FMT_UNKNOWN;
     }
-    data += 4 + k;
+    header = data += 4 + k;
     n -= 4 + k;
     if (size < n) {
         n = (size_t)size;
     }
 
-    while (n > 0) {
-        k = ebml_number(data, n, true, &id);
+    for (left = n; left > 0; left -= (size_t)size) {
+        k = ebml_number(data, left, true, &id);
         if (k == 0 || k > 4) {
             break;
         }
         data += k;
-        n -= k;
+        left -= k;
 
-        k = ebml_number(data, n, false, &size);
-        if (k == 0 || size > n - k) {
+        k = ebml_number(data, left, false, &size);
+        if (k == 0 || size > left - k) {
             break;
         }
         data += k;
-        n -= k;
+        left -= k;
 
-        if (id == 0x4282) { /* DocType; may be padded with NULs */
-            while (size > 0 && data[size - 1] == 0) {
-                size--;
-            }
-            if (size == 4 && memcmp(data, "webm", 4) == 0) {
-                return AVP_FMT_WEBM;
-            }
-            if (size == 8 && memcmp(data, "matroska", 8) == 0) {
-                return AVP_FMT_MKV;
-            }
-            break;
+        if (id == 0x4282) {
+            return by_doctype(data, (size_t)size);
         }
-
         data += size;
-        n -= (size_t)size;
     }
 
+    if (left > 0 && memmem(header, n, "matroska", 8) != NULL) {
+        return AVP_FMT_MKV;
+    }
+    if (left > 0 && memmem(header, n, "webm", 4) != NULL) {
+        return AVP_FMT_WEBM;
+    }
     return AVP_FMT_UNKNOWN;
 }
 

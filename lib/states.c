@@ -11,7 +11,8 @@ static const struct {
     [AVP_VIDEO_UPLOADING] = { "uploading", V(PENDING) | V(FAILED) },
     /* failed: its job was cancelled before it ran */
     [AVP_VIDEO_PENDING] = { "pending", V(PROCESSING) | V(FAILED) },
-    /* pending: the worker drained or the job waits for its next attempt */
+    /* pending: given back by a worker that drained, or lost; while its job is
+     * `retrying` a video stays `processing` */
     [AVP_VIDEO_PROCESSING] = { "processing",
                                V(PENDING) | V(COMPLETED) | V(FAILED) },
     [AVP_VIDEO_COMPLETED] = { "completed", 0 },

@@ -71,20 +71,27 @@ START_TEST(ebml)
                      AVP_FMT_WEBM);
     ck_assert_int_eq(SNIFF("\x1a\x45\xdf\xa3\x87\x42\x82\x84weba"),
                      AVP_FMT_UNKNOWN);
-    /* behind the header's end, in an element too long, cut off, malformed */
+    /* behind the header's end, inside of another element, cut off */
     ck_assert_int_eq(SNIFF("\x1a\x45\xdf\xa3\x80\x42\x82\x84webm"),
                      AVP_FMT_UNKNOWN);
-    ck_assert_int_eq(SNIFF("\x1a\x45\xdf\xa3\x8f\xec\x8f\x42\x82\x84webm"),
+    ck_assert_int_eq(SNIFF("\x1a\x45\xdf\xa3\x89\xec\x87\x42\x82\x84webm"),
                      AVP_FMT_UNKNOWN);
     ck_assert_int_eq(SNIFF("\x1a\x45\xdf\xa3\x87\x42\x82\x84web"),
                      AVP_FMT_UNKNOWN);
     ck_assert_int_eq(SNIFF("\x1a\x45\xdf\xa3\x87\x42"), AVP_FMT_UNKNOWN);
-    ck_assert_int_eq(SNIFF("\x1a\x45\xdf\xa3\x87\0\x82\x84webm"),
-                     AVP_FMT_UNKNOWN);
-    ck_assert_int_eq(SNIFF("\x1a\x45\xdf\xa3\x89\x08\0\0\0\x42\x82\x84webm"),
-                     AVP_FMT_UNKNOWN);
     ck_assert_int_eq(SNIFF("\x1a\x45\xdf\xa3\0"), AVP_FMT_UNKNOWN);
     ck_assert_int_eq(SNIFF("\x1a\x45\xdf\xa3"), AVP_FMT_UNKNOWN);
+    /* damaged, but one sees what it was */
+    ck_assert_int_eq(SNIFF("\x1a\x45\xdf\xa3\x87\0\x82\x84webm"),
+                     AVP_FMT_WEBM);
+    ck_assert_int_eq(SNIFF("\x1a\x45\xdf\xa3\x89\x08\0\0\0\x42\x82\x84"
+                           "webm"), AVP_FMT_UNKNOWN);
+    ck_assert_int_eq(SNIFF("\x1a\x45\xdf\xa3\x8f\xec\x8f\x42\x82\x84webm"),
+                     AVP_FMT_WEBM);
+    ck_assert_int_eq(SNIFF("\x1a\x45\xdf\xa3\x8b\0\x42\x82\x88matroska"),
+                     AVP_FMT_UNKNOWN);
+    ck_assert_int_eq(SNIFF("\x1a\x45\xdf\xa3\x8c\0\x42\x82\x88matroska"),
+                     AVP_FMT_MKV);
 }
 END_TEST
 
