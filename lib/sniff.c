@@ -154,6 +154,19 @@ by_doctype(const uint8_t *word, size_t n)
     return AVP_FMT_UNKNOWN;
 }
 
+static bool
+contains(const uint8_t *data, size_t n, const char *word)
+{
+    size_t len = strlen(word);
+
+    for (size_t i = 0; i + len <= n; i++) {
+        if (memcmp(data + i, word, len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /*
  * The DocType of an EBML header.  A header that cannot be walked but has the
  * word somewhere is a damaged file of that kind, as libav sees it too: then
@@ -197,10 +210,10 @@ sniff_ebml(const uint8_t *data, size_t n)
         data += size;
     }
 
-    if (left > 0 && memmem(header, n, "matroska", 8) != NULL) {
+    if (left > 0 && contains(header, n, "matroska")) {
         return AVP_FMT_MKV;
     }
-    if (left > 0 && memmem(header, n, "webm", 4) != NULL) {
+    if (left > 0 && contains(header, n, "webm")) {
         return AVP_FMT_WEBM;
     }
     return AVP_FMT_UNKNOWN;
