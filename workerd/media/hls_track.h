@@ -17,6 +17,8 @@
 #include "workerd/media/package.h"
 #include "workerd/media/playlist.h"
 
+#include <libavformat/avformat.h>
+
 struct avp_hls_track_s {
     avp_hls_t        *hls;
     avp_out_t        *out;

@@ -15,7 +15,8 @@ typedef struct avp_poster_s avp_poster_t;
 typedef struct avp_storyboard_s avp_storyboard_t;
 
 /* Offer candidates (three key frames or so, any size); the best wins.
- * finish writes poster.jpg and, where libwebp is there, poster.webp. */
+ * finish writes poster.jpg and, where libwebp is there, poster.webp, at most
+ * 1920 pixels long; AVERROR(ENODATA) when nothing was offered. */
 int avp_poster_open(avp_poster_t **p, avp_out_t *out);
 int avp_poster_offer(avp_poster_t *p, const AVFrame *frame);
 int avp_poster_finish(avp_poster_t *p);

@@ -18,7 +18,6 @@
 #define AVP_MEDIA_PACKAGE_H
 
 #include <libavcodec/avcodec.h>
-#include <libavformat/avformat.h>
 
 #include <stdint.h>
 

@@ -9,6 +9,8 @@
 
 #include "workerd/media/package.h"
 
+#include <libavformat/avformat.h>
+
 typedef struct {
     const char *name;  /* "mp4": format, folder and ending */
     const char *muxer; /* libavformat's */

@@ -3,9 +3,9 @@
  *
  * Each track is written by the thread of its encoder; what they share is the
  * list of tracks and the question whether the presentation can be played yet.
- * The lock guards both; it is not held while a track writes its files, but
- * nsegments and segments[0] of a track are only read by others once `shown`
- * says that they will not change any more.
+ * The lock guards both; it is not held while a track writes its files.  What
+ * others read of a track that still grows is only what never changes; its
+ * segments are read by avp_hls_finish(), when all have ended.
  */
 
 #include "workerd/media/hls_track.h"
@@ -269,7 +269,7 @@ avp_hls_end(avp_hls_track_t *t)
     return ret == 0 ? note_progress(t, published, 1) : ret;
 }
 
-static int
+static void
 fill_rendition(avp_rendition_t *r, const avp_hls_track_t *t,
                const avp_hls_track_t *audio)
 {
@@ -287,7 +287,6 @@ fill_rendition(avp_rendition_t *r, const avp_hls_track_t *t,
     av_strlcpy(r->mime, "application/vnd.apple.mpegurl", sizeof(r->mime));
     r->width = t->spec.par->width;
     r->height = t->spec.par->height;
-    return 0;
 }
 
 /* Masters with one rung, and with all. */
