@@ -164,7 +164,8 @@ find_key(const avp_jwt_key_t *keys, size_t nkeys, json_t *header,
     return NULL;
 }
 
-/* A time claim into *t; 0 when it is absent and may be. */
+/* A time claim into *t; 0 when it is absent and may be.  Some issuers write
+ * `"nbf":0` for none. */
 static int
 time_claim(json_t *payload, const char *name, bool needed, int64_t *t)
 {
@@ -174,7 +175,7 @@ time_claim(json_t *payload, const char *name, bool needed, int64_t *t)
     if (v == NULL) {
         return needed ? -1 : 0;
     }
-    if (!json_is_integer(v) || json_integer_value(v) <= 0
+    if (!json_is_integer(v) || json_integer_value(v) < (needed ? 1 : 0)
         || json_integer_value(v) > TIME_MAX)
     {
         return -1;

@@ -178,6 +178,8 @@ START_TEST(times) /* 84 85 */
     REFUSE(H, "{" SUB "," EXP ",\"nbf\":1767225631}");
     ACCEPT(H, "{" SUB "," EXP ",\"iat\":1767225630}");
     REFUSE(H, "{" SUB "," EXP ",\"iat\":1767225631}");
+    ACCEPT(H, "{" SUB "," EXP ",\"nbf\":0,\"iat\":0}");
+    REFUSE(H, "{" SUB "," EXP ",\"nbf\":-1}");
     REFUSE(H, "{" SUB "," EXP ",\"nbf\":\"1\"}");
     REFUSE(H, "{" SUB "," EXP ",\"nbf\":1.5}");
     REFUSE(H, "{" SUB "," EXP ",\"iat\":1.5}");
