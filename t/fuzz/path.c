@@ -37,7 +37,8 @@ check_doc(avp_str_t s)
 
     MUST(n == -1 || (size_t)n <= size);
     if (n > 0) { /* just enough, and one too few */
-        out = realloc(out, (size_t)n);
+        free(out);
+        out = malloc((size_t)n);
         MUST(avp_doc_write(out, (size_t)n, s, &f) == n);
         MUST(avp_doc_write(out, (size_t)n - 1, s, &f) == -1);
     }
