@@ -57,6 +57,16 @@ old_enough(const avp_gc_round_t *g, const char *path)
            && newest + g->grace <= time(NULL);
 }
 
+static int
+remove_in_place(avp_gc_round_t *g, const char *path, int64_t *bytes)
+{
+    char        folder[AVP_KEY_MAX];
+    const char *slash = strrchr(path, '/');
+
+    (void) snprintf(folder, sizeof(folder), "%.*s", (int) (slash - path), path);
+    return avp_store_remove(g->store, folder, slash + 1, bytes);
+}
+
 /* Out of sight, then off the disk. */
 static void
 discard(avp_gc_round_t *g, const char *path, const char *video,
@@ -65,17 +75,23 @@ discard(avp_gc_round_t *g, const char *path, const char *video,
     char    name[AVP_TRASH_NAME];
     int64_t bytes = 0;
 
-    if (avp_store_discard(g->store, path, video, name) != 0) {
+    if (avp_store_discard(g->store, path, video, name) == 0) {
+        if (avp_store_remove(g->store, "trash", name, &bytes) != 0) {
+            (void) complain(g, "emptying", name);
+        }
+    } else if (errno == EXDEV) { /* another file system than trash/ */
+        if (remove_in_place(g, path, &bytes) != 0) {
+            (void) complain(g, "removing", path);
+            return;
+        }
+    } else {
         if (errno != ENOENT) {
             (void) complain(g, "moving to trash", path);
         }
         return;
     }
-    atomic_fetch_add(counter, 1);
     avp_log(AVP_LOG_INFO, "gc removes", AVP_S("name", path));
-    if (avp_store_remove(g->store, "trash", name, &bytes) != 0) {
-        (void) complain(g, "emptying", name);
-    }
+    atomic_fetch_add(counter, 1);
     atomic_fetch_add(&g->metrics->gc_bytes, bytes);
 }
 
