@@ -51,6 +51,7 @@ def test_self_fence(world, clips):
     video, _ = world.add(clips["long"])
     world.wait_running(video, worker)
     pid = worker.children()[0]
+    os.kill(pid, signal.SIGSTOP)    # so that it does not end by itself
     world.pg.freeze()
     try:
         # the lease was confirmed just before or a moment earlier

@@ -14,6 +14,7 @@
 typedef struct {
     pid_t   pid;
     int64_t deadline;
+    bool    struck;
 } entry_t;
 
 struct avp_guard_s {
@@ -40,6 +41,7 @@ strike(avp_guard_t *g, int64_t now)
         if (now >= e->deadline) {
             (void) kill(-e->pid, SIGKILL);
             e->pid = 0;
+            e->struck = true;
             avp_log(AVP_LOG_ERROR, "lease not confirmed in time, media process "
                                    "killed");
         } else {
@@ -114,16 +116,24 @@ avp_guard_stop(avp_guard_t *g)
 }
 
 void
-avp_guard_set(avp_guard_t *g, int entry, pid_t pid, int64_t deadline)
+avp_guard_watch(avp_guard_t *g, int entry, pid_t pid, int64_t deadline)
 {
     (void) pthread_mutex_lock(&g->lock);
-    g->entries[entry] = (entry_t){ pid, deadline };
+    g->entries[entry] = (entry_t){ pid, deadline, false };
     (void) pthread_cond_signal(&g->changed);
     (void) pthread_mutex_unlock(&g->lock);
 }
 
+void
+avp_guard_move(avp_guard_t *g, int entry, int64_t deadline)
+{
+    (void) pthread_mutex_lock(&g->lock);
+    g->entries[entry].deadline = deadline;
+    (void) pthread_mutex_unlock(&g->lock);
+}
+
 bool
-avp_guard_reap(avp_guard_t *g, int entry, avp_child_t *c)
+avp_guard_reap(avp_guard_t *g, int entry, avp_child_t *c, bool *struck)
 {
     bool gone;
 
@@ -131,6 +141,7 @@ avp_guard_reap(avp_guard_t *g, int entry, avp_child_t *c)
     gone = avp_child_reap(c);
     if (gone) {
         g->entries[entry].pid = 0;
+        *struck = g->entries[entry].struck;
     }
     (void) pthread_mutex_unlock(&g->lock);
     return gone;

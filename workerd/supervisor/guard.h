@@ -20,10 +20,14 @@ typedef struct avp_guard_s avp_guard_t;
 avp_guard_t *avp_guard_start(int n);
 void avp_guard_stop(avp_guard_t *g);
 
-/* Kills the process group `pid` at `deadline` (avp_clock()). */
-void avp_guard_set(avp_guard_t *g, int entry, pid_t pid, int64_t deadline);
+/* Will kill the process group `pid` at `deadline` (avp_clock()). */
+void avp_guard_watch(avp_guard_t *g, int entry, pid_t pid, int64_t deadline);
 
-/* avp_child_reap() that cannot race with a kill of a pid used anew. */
-bool avp_guard_reap(avp_guard_t *g, int entry, avp_child_t *c);
+/* The lease was confirmed: a new deadline, unless it has struck already. */
+void avp_guard_move(avp_guard_t *g, int entry, int64_t deadline);
+
+/* avp_child_reap() that cannot race with a kill of a pid used anew.  *struck
+ * becomes true when it was the guard who killed it. */
+bool avp_guard_reap(avp_guard_t *g, int entry, avp_child_t *c, bool *struck);
 
 #endif

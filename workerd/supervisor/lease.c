@@ -82,8 +82,7 @@ on_verdict(avp_worker_t *w, const avp_db_result_t *r, int row, int64_t asked)
 
     s->confirmed = asked;
     if (s->state == AVP_SLOT_RUNNING && s->child.pid > 0) {
-        avp_guard_set(w->guard, s->index, s->child.pid,
-                      avp_lease_fence(w, asked));
+        avp_guard_move(w->guard, s->index, avp_lease_fence(w, asked));
     }
     if (strcmp(verdict, "cancel") == 0) {
         avp_slot_stop(w, s, AVP_ERR_CANCELLED);

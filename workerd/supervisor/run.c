@@ -236,10 +236,11 @@ worker_close(avp_worker_t *w)
 {
     for (int i = 0; i < w->nslots && w->slots != NULL; i++) {
         avp_slot_t *s = &w->slots[i];
+        bool        struck;
 
         if (s->state == AVP_SLOT_RUNNING) {
             avp_child_kill(&s->child);
-            while (!avp_guard_reap(w->guard, i, &s->child)) {
+            while (!avp_guard_reap(w->guard, i, &s->child, &struck)) {
                 (void) poll(NULL, 0, 5);
             }
             avp_child_close(&s->child);

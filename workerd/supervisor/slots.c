@@ -168,8 +168,8 @@ avp_slot_start(avp_worker_t *w, avp_slot_t *s, const avp_db_result_t *r,
     } else {
         s->state = AVP_SLOT_RUNNING;
         s->watch = asked;
-        avp_guard_set(w->guard, s->index, s->child.pid,
-                      avp_lease_fence(w, s->confirmed));
+        avp_guard_watch(w->guard, s->index, s->child.pid,
+                        avp_lease_fence(w, s->confirmed));
     }
     free(job);
     close(source);
@@ -400,13 +400,15 @@ static void
 tick_running(avp_worker_t *w, avp_slot_t *s, int64_t now)
 {
     message_ctx_t x = { w, s, now };
-    bool          gone;
+    bool          gone, struck = false;
 
-    /* The guard may have struck while the loop was elsewhere: the reason is
-     * found here before the corpse is. */
     watch(w, s, now);
 
-    gone = avp_guard_reap(w->guard, s->index, &s->child);
+    gone = avp_guard_reap(w->guard, s->index, &s->child, &struck);
+    if (struck && s->stop == AVP_ERR_COUNT) { /* while the loop was elsewhere */
+        atomic_fetch_add(&w->metrics.lease_fenced, 1);
+        avp_slot_stop(w, s, AVP_ERR_DATABASE_LOST);
+    }
 
     /* once; of the dead, to the end of the pipe */
     for (int i = 0; i < (gone ? 16 : 1); i++) {
