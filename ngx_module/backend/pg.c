@@ -9,7 +9,8 @@
 
 
 #define AVP_PG_BACKOFF_MIN  100
-#define AVP_PG_BACKOFF_MAX  5000
+#define AVP_PG_BACKOFF_MAX  2000
+#define AVP_PG_LOG_EVERY    30      /* failed connects, about a minute */
 
 
 struct avp_pg_s {
@@ -25,6 +26,7 @@ struct avp_pg_s {
     ngx_msec_t          next_try;
     ngx_event_t         retry;
 
+    unsigned            cut:1;      /* no operation may begin any more */
     unsigned            dispatching:1;
     unsigned            again:1;
 };
@@ -280,10 +282,19 @@ avp_pg_error_status(PGresult *result)
 }
 
 
+/* All connections of the pool may have died without our knowing; what kills
+ * the server each time must not do so for ever. */
+static ngx_uint_t
+avp_pg_may_repeat(avp_pg_call_t *call)
+{
+    return call->tries < avp_pg.nconns + 2 && !avp_pg.cut;
+}
+
+
 void
 avp_pg_conn_answer(avp_pg_conn_t *conn, PGresult *result)
 {
-    const char      *state, *message;
+    const char      *state, *message, *severity;
     avp_pg_call_t   *call;
     ExecStatusType   st;
     avp_pg_status_e  status;
@@ -301,6 +312,12 @@ avp_pg_conn_answer(avp_pg_conn_t *conn, PGresult *result)
         status = avp_pg_error_status(result);
         state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
         message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+        severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+        if (severity && ngx_strcmp(severity, "ERROR") == 0) {
+            /* the server is well and says that nothing took effect */
+            call->op.sent = 0;
+        }
 
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "avp: \"%s\" failed in the database: %s %s",
@@ -308,7 +325,7 @@ avp_pg_conn_answer(avp_pg_conn_t *conn, PGresult *result)
                       message ? message : PQresStatus(st));
 
         if (status == AVP_PG_UNAVAILABLE && call->op.repeatable
-            && call->tries < AVP_PG_TRIES && state
+            && avp_pg_may_repeat(call) && state
             && ngx_strcmp(state, "57014") != 0)
         {
             PQclear(result);
@@ -367,8 +384,19 @@ avp_pg_conn_lost(avp_pg_conn_t *conn, const char *why)
     avp_pg_call_t  *call;
 
     connecting = conn->state < AVP_PG_IDLE;
-    level = connecting ? NGX_LOG_ERR : NGX_LOG_WARN;
     call = conn->call;
+
+    /* while it stays down, once in a while is enough */
+
+    if (!connecting) {
+        level = NGX_LOG_WARN;
+
+    } else if (avp_pg.failures % AVP_PG_LOG_EVERY == 0) {
+        level = NGX_LOG_ERR;
+
+    } else {
+        level = NGX_LOG_INFO;
+    }
 
     ngx_log_error(level, ngx_cycle->log, 0,
                   "avp: database connection %s: %*s",
@@ -384,7 +412,7 @@ avp_pg_conn_lost(avp_pg_conn_t *conn, const char *why)
         call->conn = NULL;
 
         if ((call->op.repeatable || !call->op.sent)
-            && call->tries < AVP_PG_TRIES)
+            && avp_pg_may_repeat(call))
         {
             call->op.sent = 0;
             ngx_queue_insert_head(&avp_pg.waiting, &call->queue);
@@ -397,6 +425,34 @@ avp_pg_conn_lost(avp_pg_conn_t *conn, const char *why)
     }
 
     avp_pg_dispatch();
+}
+
+
+void
+avp_pg_cut(void)
+{
+    ngx_uint_t      i;
+    ngx_queue_t    *q;
+    avp_pg_call_t  *call;
+
+    avp_pg.cut = 1;
+
+    for (i = 0; i < avp_pg.nconns; i++) {
+        if (avp_pg.conns[i].c) {
+            avp_pg_conn_lost(&avp_pg.conns[i],
+                             "the worker process shuts down");
+        }
+    }
+
+    while (!ngx_queue_empty(&avp_pg.waiting)) {
+        q = ngx_queue_head(&avp_pg.waiting);
+        call = ngx_queue_data(q, avp_pg_call_t, queue);
+        ngx_queue_remove(q);
+        call->queued = 0;
+        avp_pg.nwaiting--;
+
+        avp_pg_call_fail(call);
+    }
 }
 
 
@@ -475,7 +531,7 @@ avp_pg_dispatch(void)
     do {
         avp_pg.again = 0;
 
-        while (!ngx_queue_empty(&avp_pg.waiting)) {
+        while (!avp_pg.cut && !ngx_queue_empty(&avp_pg.waiting)) {
 
             conn = avp_pg_conn_find();
             if (conn == NULL) {
@@ -512,7 +568,7 @@ avp_pg_submit(avp_pg_op_t *op)
     }
 
     if (call->failed || avp_pg.nwaiting >= AVP_PG_QUEUE
-        || avp_pg.nconns == 0)
+        || avp_pg.nconns == 0 || avp_pg.cut)
     {
         avp_pg_call_fail(call);
         return;

@@ -43,10 +43,12 @@ avp_pg_watch(avp_pg_conn_t *conn, ngx_int_t event)
 }
 
 
-/* libpq closes the socket itself, or goes on using it. */
+/* libpq goes on using the socket, or closes it, or has closed it already: on
+ * errors it does so by itself, and epoll must not be asked about it then. */
 static void
 avp_pg_unwatch(avp_pg_conn_t *conn)
 {
+    ngx_uint_t         flags;
     ngx_connection_t  *c;
 
     c = conn->c;
@@ -56,15 +58,17 @@ avp_pg_unwatch(avp_pg_conn_t *conn)
 
     conn->c = NULL;
 
+    flags = PQsocket(conn->pg) == c->fd ? 0 : NGX_CLOSE_EVENT;
+
     if (ngx_del_conn) {
-        ngx_del_conn(c, 0);
+        ngx_del_conn(c, flags);
 
     } else {
         if (c->read->active || c->read->disabled) {
-            ngx_del_event(c->read, NGX_READ_EVENT, 0);
+            ngx_del_event(c->read, NGX_READ_EVENT, flags);
         }
         if (c->write->active || c->write->disabled) {
-            ngx_del_event(c->write, NGX_WRITE_EVENT, 0);
+            ngx_del_event(c->write, NGX_WRITE_EVENT, flags);
         }
     }
 
@@ -556,10 +560,10 @@ avp_pg_read_event(ngx_event_t *ev)
 
     if (c->close) {
         /* shutdown: at its start if idle, or because it took too long */
-        if (conn->state == AVP_PG_IDLE) {
-            avp_pg_conn_close(conn);
+        if (conn->state != AVP_PG_IDLE) {
+            avp_pg_cut();
         } else {
-            avp_pg_conn_lost(conn, "the worker process shuts down");
+            avp_pg_conn_close(conn);
         }
         return;
     }

@@ -21,7 +21,6 @@
 #define AVP_PG_STMTS        64      /* distinct statements of a connection */
 #define AVP_PG_HOSTS        8
 #define AVP_PG_ADDRESSES    512     /* bytes of what one host resolves to */
-#define AVP_PG_TRIES        3       /* runs of one operation */
 
 
 typedef struct avp_pg_conn_s  avp_pg_conn_t;
@@ -114,6 +113,7 @@ void avp_pg_conn_close(avp_pg_conn_t *conn);        /* now, whatever it does */
 /* pg.c, called by pg_conn.c */
 void avp_pg_conn_ready(avp_pg_conn_t *conn);        /* it is IDLE */
 void avp_pg_conn_lost(avp_pg_conn_t *conn, const char *why); /* closes it */
+void avp_pg_cut(void);      /* worker_shutdown_timeout: nothing may go on */
 /* The connection is IDLE again; takes the result. */
 void avp_pg_conn_answer(avp_pg_conn_t *conn, PGresult *result);
 
