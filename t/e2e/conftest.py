@@ -24,7 +24,7 @@ class MainJob:
             "-F", f"file=@{self.source};type=video/mp4",
             stack.nginx.url + "/api/v1/videos/upload")
         self.id = self.created["id"]
-        self.status = stack.wait_status(self.id, timeout=280)
+        self.status = stack.wait_status(self.id, timeout=540)
 
     def curl(self, *args):
         p = subprocess.run(

@@ -41,7 +41,7 @@ class Avp:
     def __init__(self, tree, data, user=None):
         self.tree, self.data, self.user = tree, data, user
 
-    def __call__(self, *args, check=True, timeout=280, data=True):
+    def __call__(self, *args, check=True, timeout=560, data=True):
         kw = {}
         if self.user:
             u = pwd.getpwnam(self.user)
@@ -86,7 +86,7 @@ def test_says_what_is_wrong(avp):
 
 
 def test_up_from_nothing(avp):
-    p = avp("up", "--port", str(avp.port), timeout=295)
+    p = avp("up", "--port", str(avp.port), timeout=590)
     avp.out = p.stdout
     assert re.search(r"\d+ playlists, \d+ segments", p.stdout), p.stdout
     st = json.loads(avp("status", "--json").stdout)
