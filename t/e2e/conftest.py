@@ -4,11 +4,15 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
-from browser import put_player
-from rig import Run, Stack, media
+from rig import ROOT, Run, Stack, media
+
+sys.path.insert(0, str(ROOT / "t/media"))       # verify.py
+
+from browser import put_player  # noqa: E402
 
 
 class MainJob:

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from browser import play
+from verify import Output
 
 RUNGS = ["480p", "720p", "1080p"]
 FORMATS = ["mp4", "webm", "hls"]
@@ -43,6 +44,11 @@ def test_completed_with_every_rendition(job):
     assert len(rows) == 9
     assert {(r["format"], r["quality"]) for r in rows} == {
         (f, q) for f in FORMATS for q in RUNGS}
+
+
+def test_what_is_on_disk_holds(job):
+    """Every frame of every rendition decodes, playlists and packets agree."""
+    Output(job.folder()).check(frames=482)
 
 
 def test_documents(job):
