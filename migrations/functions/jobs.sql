@@ -78,7 +78,7 @@ BEGIN
     WHEN 'crash', 'stall' THEN
         j.retry_count := j.retry_count + 1;
 
-        IF j.retry_count > j.max_retries THEN
+        IF j.retry_count >= j.max_retries THEN
             status := 'failed';
             v_detail := 'The file stopped the media process too many times; '
                         'the last time: ' || v_detail;
