@@ -40,7 +40,8 @@ static const command_t commands[] = {
       "run the media pipeline on one file, without database" },
     { "clip", avp_clip_main, "OUT.mp4", "make a test clip" },
     { "reconcile", avp_reconcile_main, "", "put lapsed jobs back, once" },
-    { "gc", avp_gc_main, "", "remove what nobody names any more" },
+    { "gc", avp_gc_main, "[--grace SECONDS]",
+      "remove what nobody names any more" },
     { "media", avp_media_main, "", NULL }, /* started by run */
 };
 

@@ -33,6 +33,20 @@ limit(int which, rlim_t soft, rlim_t hard)
     return setrlimit((__rlimit_resource_t) which, &r);
 }
 
+/* Short of memory, the kernel shall take a job and not a service. */
+static void
+first_to_go(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        if (write(fd, "800", 3) != 3) {
+            /* then as it was: nothing to do about it here */
+        }
+        close(fd);
+    }
+}
+
 /* Between fork and exec: only async-signal-safe calls, for the supervisor has
  * threads.  Never returns. */
 static void __attribute__((noreturn))
@@ -82,6 +96,7 @@ become_media(int fds[LAST_FD + 1], pid_t parent, int64_t max_cpu,
         _exit(126);
     }
     (void) umask(027);
+    first_to_go();
 
     (void) sigaction(SIGPIPE, &dfl, NULL); /* the supervisor ignores it */
     (void) sigemptyset(&none);

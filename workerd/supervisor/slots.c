@@ -384,7 +384,11 @@ watch(avp_worker_t *w, avp_slot_t *s, int64_t now)
         return;
     }
     if (now > s->exit_by) {
-        crash(w, s, "it did not end after its last message");
+        if (s->said != AVP_ERR_COUNT) { /* what it said stands */
+            avp_child_kill(&s->child);
+        } else {
+            crash(w, s, "it did not end after its last message");
+        }
         return;
     }
     if (now >= s->watch) {
@@ -402,8 +406,6 @@ tick_running(avp_worker_t *w, avp_slot_t *s, int64_t now)
     message_ctx_t x = { w, s, now };
     bool          gone, struck = false;
 
-    watch(w, s, now);
-
     gone = avp_guard_reap(w->guard, s->index, &s->child, &struck);
     if (struck && s->stop == AVP_ERR_COUNT) { /* while the loop was elsewhere */
         atomic_fetch_add(&w->metrics.lease_fenced, 1);
@@ -418,6 +420,9 @@ tick_running(avp_worker_t *w, avp_slot_t *s, int64_t now)
             crash(w, s, "it sent what no media process sends");
         }
         avp_child_read_log(&s->child, s->job);
+    }
+    if (!gone && !s->lost) { /* after reading: the loop may have been away */
+        watch(w, s, now);
     }
 
     if (s->playable != NULL && !s->lost) {
