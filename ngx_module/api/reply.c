@@ -118,6 +118,12 @@ avp_reply_body(ngx_http_request_t *r, ngx_uint_t close)
         return;
     }
 
+    /* whoever asked for 100 Continue may or may not send the body now */
+
+    if (r->headers_in.expect) {
+        close = 1;
+    }
+
     if (!close && !r->headers_in.chunked
         && r->headers_in.content_length_n <= AVP_DISCARD_MAX)
     {
