@@ -44,8 +44,8 @@ typedef struct {
 } avp_form_t;
 
 
-static ngx_int_t avp_form_check_headers(ngx_http_request_t *r,
-    avp_form_t *form);
+static avp_error_t avp_form_check_headers(ngx_http_request_t *r,
+    avp_form_t *form, const char **detail);
 static ngx_int_t avp_form_feed(void *data, u_char **p, u_char *end);
 static ngx_int_t avp_form_part(avp_form_t *form);
 static ngx_int_t avp_form_part_file(avp_form_t *form);
@@ -61,8 +61,9 @@ static ngx_int_t avp_form_fail(avp_form_t *form, avp_error_t e,
 ngx_int_t
 avp_upload_form(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
 {
-    ngx_int_t                  rc;
     avp_form_t                *form;
+    avp_error_t                error;
+    const char                *detail;
     ngx_http_avp_main_conf_t  *amcf;
 
     amcf = ngx_http_get_module_main_conf(r, ngx_http_avp_module);
@@ -89,9 +90,10 @@ avp_upload_form(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
     form->body.end = avp_form_end;
     form->body.flushed = avp_form_flushed;
 
-    rc = avp_form_check_headers(r, form);
-    if (rc != NGX_OK) {
-        return rc;
+    error = avp_form_check_headers(r, form, &detail);
+
+    if (error != AVP_ERR_COUNT) {
+        return avp_reply_error_close(r, error, detail);
     }
 
     form->body.sink = avp_sink_create(r, avp_body_written, &form->body);
@@ -104,22 +106,26 @@ avp_upload_form(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
 }
 
 
-/* Before a byte of the body is read, and before "100 Continue". */
+/* Before a byte of the body is read, and before "100 Continue".
+ * AVP_ERR_COUNT: go on. */
 
-static ngx_int_t
-avp_form_check_headers(ngx_http_request_t *r, avp_form_t *form)
+static avp_error_t
+avp_form_check_headers(ngx_http_request_t *r, avp_form_t *form,
+    const char **detail)
 {
     avp_str_t         value;
     ngx_table_elt_t  *type;
 
+    *detail = NULL;
+
     if (r->headers_in.content_length_n > form->body.limit) {
-        return avp_reply_error_close(r, AVP_ERR_TOO_LARGE, NULL);
+        return AVP_ERR_TOO_LARGE;
     }
 
     if (r->headers_in.content_length_n < 0 && !r->headers_in.chunked
         && r->http_version < NGX_HTTP_VERSION_20)
     {
-        return avp_reply_error_close(r, AVP_ERR_LENGTH_REQUIRED, NULL);
+        return AVP_ERR_LENGTH_REQUIRED;
     }
 
     type = r->headers_in.content_type;
@@ -130,15 +136,15 @@ avp_form_check_headers(ngx_http_request_t *r, avp_form_t *form)
     if (avp_multipart_init(&form->mp, value) != 0) {
 
         if (form->mp.error == NULL) {
-            return avp_reply_error_close(r, AVP_ERR_UNSUPPORTED_MEDIA,
-                "The Content-Type must be multipart/form-data.");
+            *detail = "The Content-Type must be multipart/form-data.";
+            return AVP_ERR_UNSUPPORTED_MEDIA;
         }
 
-        return avp_reply_error_close(r, AVP_ERR_INVALID_MULTIPART,
-                                     form->mp.error);
+        *detail = form->mp.error;
+        return AVP_ERR_INVALID_MULTIPART;
     }
 
-    return NGX_OK;
+    return AVP_ERR_COUNT;
 }
 
 
