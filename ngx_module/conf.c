@@ -8,6 +8,11 @@
 #include "lib/sniff.h"
 
 
+#define AVP_CONF_POOL                                                         \
+    "\"thread_pool avp_io threads=8 max_queue=4096;\" before the \"http\" "    \
+    "block; used"
+
+
 void *
 avp_conf_create_main(ngx_conf_t *cf)
 {
@@ -242,9 +247,7 @@ avp_conf_complete(ngx_conf_t *cf)
     avp_needs(api, "avp_api", amcf->jwt_keys.nelts, "\"avp_jwt\"");
     avp_needs(api, "avp_api", amcf->delivery_keys.nelts,
               "\"avp_delivery_key\"");
-    avp_needs(api, "avp_api", amcf->io_pool,
-              "\"thread_pool avp_io threads=8 max_queue=4096;\" before the "
-              "\"http\" block; used");
+    avp_needs(api, "avp_api", amcf->io_pool, AVP_CONF_POOL);
 
     avp_needs(gate, "avp_delivery", amcf->zone, "\"avp_zone\"");
     avp_needs(gate, "avp_delivery", amcf->delivery_keys.nelts,
@@ -252,8 +255,9 @@ avp_conf_complete(ngx_conf_t *cf)
     avp_needs(gate, "avp_delivery", amcf->storage_root.len,
               "\"avp_storage\"");
 
-    /* the zone is filled from the database */
+    /* the zone is filled from the database, whose name a thread looks up */
     avp_needs(gate, "avp_delivery", amcf->database.len, "\"avp_database\"");
+    avp_needs(gate, "avp_delivery", amcf->io_pool, AVP_CONF_POOL);
 
 #undef avp_needs
 

@@ -39,6 +39,18 @@ char *avp_conf_env_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t avp_conf_value(ngx_conf_t *cf, ngx_command_t *cmd,
     const ngx_str_t *arg, ngx_str_t *value);
 
+/* What a name stands for: NGX_OK, NGX_DECLINED (nothing), NGX_ERROR.  The
+ * second also knows NAME_FILE. */
+ngx_int_t avp_conf_env(ngx_conf_t *cf, const ngx_str_t *name,
+    ngx_str_t *value);
+ngx_int_t avp_conf_env_secret(ngx_conf_t *cf, ngx_command_t *cmd,
+    const ngx_str_t *name, ngx_str_t *value);
+
+/* conf_parts.c: DATABASE_URL from DB_HOST and so on, REDIS_URL likewise, by
+ * the rules of lib/settings.c.  NGX_DECLINED: no part, or another name. */
+ngx_int_t avp_conf_parts(ngx_conf_t *cf, ngx_command_t *cmd,
+    const ngx_str_t *name, ngx_str_t *value);
+
 /* `arg` begins with `name` and '=': what follows, in *value; else 0. */
 ngx_uint_t avp_conf_option(const ngx_str_t *arg, const char *name,
     ngx_str_t *value);

@@ -139,7 +139,7 @@ avp_conf_env_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 /* NGX_OK, or NGX_DECLINED when neither the file nor the environment has it;
  * the last line of a file wins, as in a shell. */
-static ngx_int_t
+ngx_int_t
 avp_conf_env(ngx_conf_t *cf, const ngx_str_t *name, ngx_str_t *value)
 {
     char                      *p, *copy;
@@ -208,6 +208,43 @@ avp_conf_value_file(ngx_conf_t *cf, ngx_command_t *cmd, ngx_str_t path,
 }
 
 
+/* NAME, or what the file that NAME_FILE names has in it. */
+ngx_int_t
+avp_conf_env_secret(ngx_conf_t *cf, ngx_command_t *cmd, const ngx_str_t *name,
+    ngx_str_t *value)
+{
+    ngx_int_t  rc;
+    ngx_str_t  path;
+
+    rc = avp_conf_env(cf, name, value);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    path.len = name->len + sizeof("_FILE") - 1;
+    path.data = ngx_pnalloc(cf->pool, path.len);
+    if (path.data == NULL) {
+        return NGX_ERROR;
+    }
+    ngx_memcpy(ngx_cpymem(path.data, name->data, name->len), "_FILE",
+               sizeof("_FILE") - 1);
+
+    rc = avp_conf_env(cf, &path, value);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    path.len = value->len;
+    path.data = ngx_pcalloc(cf->pool, path.len + 1);
+    if (path.data == NULL) {
+        return NGX_ERROR;
+    }
+    ngx_memcpy(path.data, value->data, path.len);
+
+    return avp_conf_value_file(cf, cmd, path, value);
+}
+
+
 ngx_int_t
 avp_conf_value(ngx_conf_t *cf, ngx_command_t *cmd, const ngx_str_t *arg,
     ngx_str_t *value)
@@ -229,39 +266,20 @@ avp_conf_value(ngx_conf_t *cf, ngx_command_t *cmd, const ngx_str_t *arg,
     name.data = arg->data + 4;
     name.len = arg->len - 4;
 
-    rc = avp_conf_env(cf, &name, value);
-    if (rc != NGX_DECLINED) {
-        return rc;
-    }
+    rc = avp_conf_env_secret(cf, cmd, &name, value);
 
-    /* every secret NAME may come as NAME_FILE */
-
-    path.len = name.len + sizeof("_FILE") - 1;
-    path.data = ngx_pnalloc(cf->pool, path.len);
-    if (path.data == NULL) {
-        return NGX_ERROR;
-    }
-    ngx_memcpy(ngx_cpymem(path.data, name.data, name.len), "_FILE",
-               sizeof("_FILE") - 1);
-
-    rc = avp_conf_env(cf, &path, value);
-    if (rc == NGX_OK) {
-        path.len = value->len;
-        path.data = ngx_pcalloc(cf->pool, path.len + 1);
-        if (path.data == NULL) {
-            return NGX_ERROR;
-        }
-        ngx_memcpy(path.data, value->data, path.len);
-        return avp_conf_value_file(cf, cmd, path, value);
+    if (rc == NGX_DECLINED) {
+        rc = avp_conf_parts(cf, cmd, &name, value);
     }
 
     if (rc == NGX_DECLINED) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"%V\": neither \"avp_env_file\" nor the "
                            "environment has \"%V\"", &cmd->name, &name);
+        return NGX_ERROR;
     }
 
-    return NGX_ERROR;
+    return rc;
 }
 
 

@@ -21,6 +21,15 @@ static ngx_http_output_header_filter_pt  avp_next_header_filter;
 static ngx_http_output_body_filter_pt    avp_next_body_filter;
 
 
+/* Refused before the phases began, so before a location was looked for (the
+ * core itself asks so in ngx_http_terminate_request()). */
+static ngx_uint_t
+avp_problem_early(ngx_http_request_t *r)
+{
+    return r->write_event_handler == NULL;
+}
+
+
 /* Whether errors of this request are ours to word. */
 static ngx_uint_t
 avp_problem_ours(ngx_http_request_t *r)
@@ -34,8 +43,8 @@ avp_problem_ours(ngx_http_request_t *r)
         return 1;
     }
 
-    if (r->valid_location) {
-        return 0;                /* set when the phases begin */
+    if (!avp_problem_early(r)) {
+        return 0;
     }
 
     ascf = ngx_http_get_module_srv_conf(r, ngx_http_avp_module);
@@ -54,7 +63,7 @@ avp_problem_error(ngx_http_request_t *r)
     /* The core has made 400 of 494 by now.  Of the 400s before a location is
      * known, only 494 is answered with lingering close. */
 
-    if (status == NGX_HTTP_BAD_REQUEST && !r->valid_location
+    if (status == NGX_HTTP_BAD_REQUEST && avp_problem_early(r)
         && r->lingering_close)
     {
         status = NGX_HTTP_REQUEST_HEADER_TOO_LARGE;

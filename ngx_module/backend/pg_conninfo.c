@@ -5,6 +5,7 @@
  */
 
 #include "ngx_module/backend/pg_private.h"
+#include "lib/settings.h"
 
 
 #define AVP_PG_KEYWORDS  64
@@ -103,6 +104,11 @@ avp_pg_conninfo_lists(avp_pg_conninfo_t *info, const char **wrong)
             port = o->val;
         } else if (ngx_strcmp(o->keyword, "service") == 0) {
             *wrong = "\"service\" is not supported: name the host";
+            return NGX_ERROR;
+        } else if (ngx_strcmp(o->keyword, "password") == 0
+                   && avp_secret_is_placeholder(avp_str_c(o->val)))
+        {
+            *wrong = "the password is a placeholder from the documentation";
             return NGX_ERROR;
         }
     }

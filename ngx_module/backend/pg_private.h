@@ -1,5 +1,6 @@
 /*
- * Between pg.c (operations, queue, backoff) and pg_conn.c (one connection).
+ * Between pg.c (queue, deadlines, backoff), pg_op.c (an operation's values),
+ * pg_connect.c and pg_conn.c (one connection), pg_conninfo.c (the address).
  *
  *   DOWN -> RESOLVING -> CONNECTING -> SETUP -> IDLE <-> BUSY
  *      ^________|____________|___________|_______|________|
@@ -104,13 +105,22 @@ PGconn *avp_pg_conninfo_connect(avp_pg_conninfo_t *info,
     const ngx_str_t *addresses);
 
 
-/* pg_conn.c: both may end in avp_pg_conn_lost() before they return */
+/* pg_connect.c; may end in avp_pg_conn_lost() before it returns */
 void avp_pg_conn_open(avp_pg_conn_t *conn, avp_pg_conninfo_t *info,
     ngx_msec_t timeout);
+void avp_pg_connect_poll(avp_pg_conn_t *conn);
+
+/* pg_conn.c; the same */
 void avp_pg_conn_run(avp_pg_conn_t *conn, avp_pg_call_t *call);
+ngx_int_t avp_pg_conn_watch(avp_pg_conn_t *conn, ngx_int_t event);
+void avp_pg_conn_unwatch(avp_pg_conn_t *conn);
+ngx_int_t avp_pg_conn_flush(avp_pg_conn_t *conn);
 void avp_pg_conn_close(avp_pg_conn_t *conn);        /* now, whatever it does */
 
-/* pg.c, called by pg_conn.c */
+/* pg.c: the handler of call->timer, at its deadline or posted */
+void avp_pg_call_event(ngx_event_t *ev);
+
+/* pg.c, called by pg_conn.c and pg_connect.c */
 void avp_pg_conn_ready(avp_pg_conn_t *conn);        /* it is IDLE */
 void avp_pg_conn_lost(avp_pg_conn_t *conn, const char *why); /* closes it */
 void avp_pg_cut(void);      /* worker_shutdown_timeout: nothing may go on */

@@ -14,7 +14,7 @@ import uuid
 
 import pytest
 
-from rig import Stack, free_port, wait_until
+from rig import Stack, free_port, is_asan, wait_until
 
 ROOM = 8          # descriptors that come and go with timers of the backends
 
@@ -563,4 +563,6 @@ def test_memory_is_flat():
         all_of(12000)
         after, _ = s.nginx.rss()
         grown = after - before
-        assert grown < 512 * 1024, f"{grown} bytes in 12,000 requests"
+        # ASan keeps what is freed, up to a quarter of a gigabyte
+        limit = 400 * 1024 * 1024 if is_asan() else 512 * 1024
+        assert grown < limit, f"{grown} bytes in 12,000 requests"

@@ -101,8 +101,8 @@ def test_env_missing(nginx):
 
 def test_env_file_wins_over_environment(nginx, shared):
     ng = nginx(env={"JWT_SECRET": "short"})
-    ng._environment = lambda: {"PATH": os.environ["PATH"],
-                               "JWT_SECRET": SECRET}
+    env = {**ng._environment(), "JWT_SECRET": SECRET}
+    ng._environment = lambda: env
     refused(ng, '"avp_jwt"', "5 bytes")
 
 
@@ -141,6 +141,22 @@ def test_secret_from_file(nginx, shared):
             '"avp_jwt"', "/no/such/secret")
 
 
+def test_addresses_in_parts(nginx):
+    """The source's DB_* and REDIS_*, which workerd reads as well."""
+    env = {"DATABASE_URL": None, "REDIS_URL": None}
+    accepted(nginx(env={**env, "DB_HOST": "db", "DB_USER": "me",
+                        "DB_PASSWORD": "it's", "REDIS_HOST": "::1"}))
+    accepted(nginx(env={**env, "DB_HOST": "/run/pg",
+                        "REDIS_HOST": "/run/redis.sock"}))
+    refused(nginx(env={**env, "DB_PORT": "0", "REDIS_PORT": "1"}),
+            '"avp_database"', "port")
+    refused(nginx(env={**env, "DB_HOST": "db", "REDIS_PORT": "x"}),
+            '"avp_redis"', "port")
+    refused(nginx(env=env), '"avp_database"', "DATABASE_URL")
+    refused(nginx(env={**env, "DB_PASSWORD": "your_password"}),
+            '"avp_database"', "placeholder")
+
+
 # -- services ----------------------------------------------------------------
 
 @pytest.mark.parametrize("value, words", [
@@ -151,6 +167,8 @@ def test_secret_from_file(nginx, shared):
     ('"host=h sslmod=require"', ["sslmod"]),
     ("postgresql://h/db?nonsense=1", ["nonsense"]),
     ("postgresql://u:p%zzword@h/db", ["percent-encoded"]),
+    ("postgresql://u:your_password@h/db", ["placeholder"]),
+    ('"service=mine"', ["service"]),
     ("postgresql://h/db connections=0", ["connections=0", "1 to 64"]),
     ("postgresql://h/db connections=many", ["connections=many"]),
     ("postgresql://h/db timeout=1ms", ["timeout=1ms", "100ms"]),
@@ -370,11 +388,13 @@ def test_delivery_without(nginx, name):
             '"avp_delivery" needs', f'"{name}"')
 
 
-def test_api_without_thread_pool(nginx):
-    ng = nginx()
+@pytest.mark.parametrize("who, locations", [
+    ("avp_api", {}), ("avp_delivery", {"/api/v1/": None})])
+def test_without_thread_pool(nginx, who, locations):
+    ng = nginx(locations=locations)
     text = ng.render().replace("thread_pool avp_io threads=8"
                                " max_queue=4096;", "")
-    refused(ng, '"avp_api" needs', "thread_pool avp_io", text=text)
+    refused(ng, f'"{who}" needs', "thread_pool avp_io", text=text)
 
 
 @pytest.mark.parametrize("where", ["= /api", r"~ ^/api/", "@api"])
