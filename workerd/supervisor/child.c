@@ -88,7 +88,7 @@ become_media(int fds[LAST_FD + 1], pid_t parent, int64_t max_cpu,
     if (limit(RLIMIT_NOFILE, 64, 64) != 0 || limit(RLIMIT_CORE, 0, 0) != 0
         || limit(RLIMIT_CPU, FIRST_CPU, (rlim_t) max_cpu) != 0
         || limit(RLIMIT_FSIZE, FIRST_FILE, (rlim_t) max_file) != 0
-#ifndef __SANITIZE_ADDRESS__
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
         || limit(RLIMIT_AS, ADDRESS_SPACE, ADDRESS_SPACE) != 0
 #endif
         || chdir("/") != 0)
