@@ -89,10 +89,11 @@ $(MODULE): $(MODULE_DEPS) config ngx_module/build.sh
 
 UNIT_WORKERD_OBJS := $(patsubst %,$(OBJ)/workerd/%.o,media/sandbox \
                    media/playlist media/codec_string media/fragment \
-                   supervisor/store_file)
+                   log supervisor/store_file supervisor/child \
+                   supervisor/guard supervisor/redis)
 
 $(BUILD)/unit-tests: $(UNIT_OBJS) $(UNIT_WORKERD_OBJS) $(BUILD)/libavp.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(shell $(PKG) --libs check libseccomp) -lm
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(shell $(PKG) --libs check libseccomp hiredis) -lm
 
 # Feeds the packagers without the pipeline; t/media/test_package.py runs it.
 PACKTOOL_OBJS := $(patsubst %,$(OBJ)/workerd/media/%.o,out package \

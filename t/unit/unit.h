@@ -7,6 +7,7 @@
 #include <check.h>
 
 Suite *base64url_suite(void);
+Suite *child_suite(void);
 Suite *codec_string_suite(void);
 Suite *delivery_token_suite(void);
 Suite *doc_suite(void);
@@ -19,6 +20,7 @@ Suite *media_message_suite(void);
 Suite *multipart_suite(void);
 Suite *password_suite(void);
 Suite *playlist_suite(void);
+Suite *redis_url_suite(void);
 Suite *sandbox_suite(void);
 Suite *settings_suite(void);
 Suite *sniff_suite(void);
