@@ -108,6 +108,7 @@ avp_slot_conclude(avp_worker_t *w, avp_slot_t *s)
     verdict = judge(s);
     s->again = 0;
     s->tries = 0;
+    s->unanswered = false;
     if (verdict == AVP_ERR_COUNT) {
         s->state = AVP_SLOT_PUBLISH;
         if (avp_store_sync(w->store, s->video) != 0) {
@@ -133,6 +134,7 @@ try_again(avp_worker_t *w, avp_slot_t *s, int64_t now, const char *what)
             AVP_S("jobId", s->job), AVP_S("doing", what),
             AVP_S("error", avp_db_error(w->db)));
     s->again = now + AGAIN_MS;
+    s->unanswered = true;
     return avp_db_down(w->db) || ++s->tries < TRIES_MAX;
 }
 
@@ -151,6 +153,7 @@ publish(avp_worker_t *w, avp_slot_t *s, int64_t now)
                             avp_db_sqlstate(w->db));
             s->state = AVP_SLOT_FAIL;
             s->verdict = AVP_ERR_CRASHED;
+            s->unanswered = false;
             s->tries = 0;
         }
         return;
@@ -215,8 +218,9 @@ fail(avp_worker_t *w, avp_slot_t *s, int64_t now)
     }
     if (strcmp(avp_db_verdict(r), "ok") != 0) {
         avp_db_result_free(r);
-        if (s->verdict == AVP_ERR_CANCELLED) { /* by the deletion itself */
-            count(&w->metrics, AVP_CLASS_CANCELLED);
+        /* by the deletion itself; or it was told, and the answer lost */
+        if (s->verdict == AVP_ERR_CANCELLED || s->unanswered) {
+            count(&w->metrics, info->class);
             avp_slot_release(w, s);
         } else {
             avp_slot_lost(w, s);

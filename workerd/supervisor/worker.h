@@ -84,6 +84,7 @@ typedef struct {
     char     detail[AVP_MEDIA_TEXT_MAX];
     int64_t  again;         /* when to try the pending call */
     int      tries;
+    bool     unanswered;    /* the verdict was told once, without an answer */
 } avp_slot_t;
 
 typedef struct {
