@@ -10,6 +10,7 @@
 socket left open.
 """
 
+import functools
 import os
 import pathlib
 import re
@@ -43,6 +44,11 @@ NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
 
 BAD = re.compile(r"\[(alert|emerg|crit)\]|Sanitizer|runtime error:"
                  r"|open socket|worker process \d+ exited on signal")
+
+
+@functools.lru_cache(None)
+def asan_library():
+    return run_command(["gcc", "-print-file-name=libasan.so"]).stdout.strip()
 
 
 class Nginx:
@@ -161,10 +167,9 @@ class Nginx:
     def _environment(self):
         env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         if is_asan():
-            lib = run_command(["gcc", "-print-file-name=libasan.so"])
-            env["LD_PRELOAD"] = lib.stdout.strip()
+            env["LD_PRELOAD"] = asan_library()
             where = f"log_path={self.prefix}/logs/sanitizer"
-            env["ASAN_OPTIONS"] = f"detect_leaks=0:{where}"
+            env["ASAN_OPTIONS"] = f"detect_leaks=0:quarantine_size_mb=16:{where}"
             env["UBSAN_OPTIONS"] = f"print_stacktrace=1:{where}"
         return env
 
