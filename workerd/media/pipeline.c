@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define LOG_LINES 200 /* what libav may say in a job */
@@ -54,6 +55,8 @@ avp_pipeline_init(void)
 {
     av_log_set_level(AV_LOG_ERROR);
     av_log_set_callback(log_line);
+    /* SVT-AV1 has a log of its own: errors only */
+    (void) setenv("SVT_LOG", "1", 0);
     av_cpu_count();
     av_get_cpu_flags();
     sysconf(_SC_NPROCESSORS_ONLN);
