@@ -14,6 +14,11 @@
 #define PROBE_SIZE (5 * 1024 * 1024)
 #define OPEN_SECONDS 10
 
+/* libav reports more streams than max_streams as "no memory", as it reports
+ * box bombs: so while opening it may find more than we take, and the count
+ * tells. */
+#define OPEN_STREAMS 1000
+
 /* What each word of ALLOWED_FORMATS means to libav: its demuxer, and decoders
  * that come with it beyond the common ones. */
 static const struct {
@@ -40,7 +45,8 @@ static const char common_codecs[] =
     "dvvideo,aac,mp3,mp3float,opus,vorbis,ac3,eac3,flac,alac,"
     "pcm_s8,pcm_u8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,"
     "pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw,"
-    "pcm_bluray,pcm_dvd,pcm_s16le_planar,pcm_s24le_planar,pcm_s32le_planar";
+    "pcm_bluray,pcm_dvd,pcm_s16le_planar,pcm_s24le_planar,pcm_s32le_planar,"
+    "subrip,srt,ass,ssa,mov_text,webvtt";
 
 /* Both lists for a job; the sizes hold all of the table above. */
 static void
@@ -218,7 +224,7 @@ check_streams(const AVFormatContext *ctx, avp_fail_t *fail)
 }
 
 static int
-open_failed(const avp_demux_t *d, int rc, unsigned nstreams, avp_fail_t *fail)
+open_failed(const avp_demux_t *d, int rc, avp_fail_t *fail)
 {
     if (d->io_error) {
         return avp_fail(fail, AVP_ERR_STORAGE_ERROR, "reading the source: %s",
@@ -228,13 +234,10 @@ open_failed(const avp_demux_t *d, int rc, unsigned nstreams, avp_fail_t *fail)
         return avp_fail(fail, AVP_ERR_INVALID_MEDIA,
                         "the container takes too long to read");
     }
-    /* libav says "no memory" when max_streams is reached */
-    if (rc == AVERROR(ENOMEM) && nstreams >= AVP_MAX_STREAMS) {
-        return avp_fail(fail, AVP_ERR_TOO_MANY_STREAMS,
-                        "more than %d streams", AVP_MAX_STREAMS);
-    }
-    return avp_fail_av(fail, rc, AVP_ERR_INVALID_MEDIA,
-                       "reading the container");
+    /* "no memory" is what a box says that claims billions of entries: the
+     * file's fault, or it would be tried again for ever */
+    return avp_fail(fail, AVP_ERR_INVALID_MEDIA, "reading the container: %s",
+                    av_err2str(rc));
 }
 
 /* Reads ahead with one thread and the pixel limit in every decoder. */
@@ -254,7 +257,11 @@ find_info(avp_demux_t *d, avp_fail_t *fail)
         av_dict_set(&opts[i], "threads", "1", 0);
     }
 
+    d->ctx->max_streams = AVP_MAX_STREAMS + 1;
     rc = avformat_find_stream_info(d->ctx, n ? opts : NULL);
+    if (d->ctx->nb_streams > AVP_MAX_STREAMS) {
+        rc = 0; /* check_streams() says it better */
+    }
 
 done:
 
@@ -262,7 +269,7 @@ done:
         av_dict_free(&opts[i]);
     }
     av_free(opts);
-    return rc < 0 ? open_failed(d, rc, d->ctx->nb_streams, fail) : 0;
+    return rc < 0 ? open_failed(d, rc, fail) : 0;
 }
 
 static int
@@ -292,7 +299,7 @@ make_context(avp_demux_t *d)
     d->ctx->probesize = PROBE_SIZE;
     d->ctx->max_analyze_duration = 5 * AV_TIME_BASE;
     d->ctx->max_probe_packets = 2500;
-    d->ctx->max_streams = AVP_MAX_STREAMS;
+    d->ctx->max_streams = OPEN_STREAMS;
     d->ctx->format_probesize = 1024 * 1024;
     return 0;
 }
@@ -331,9 +338,7 @@ avp_demux_open(avp_demux_t *d, int fd, const avp_job_t *job, bool info,
     rc = avformat_open_input(&d->ctx, "", NULL, &opts);
     av_dict_free(&opts);
     if (rc < 0) {
-        /* it freed the context and what it knew of streams with it */
-        return open_failed(d, rc, rc == AVERROR(ENOMEM) ? AVP_MAX_STREAMS : 0,
-                           fail);
+        return open_failed(d, rc, fail);
     }
 
     want = av_find_input_format(formats[d->format].demuxer);
@@ -348,6 +353,7 @@ avp_demux_open(avp_demux_t *d, int fd, const avp_job_t *job, bool info,
         return -1;
     }
 
+    d->ctx->max_streams = AVP_MAX_STREAMS;
     d->deadline = 0;
     return 0;
 }

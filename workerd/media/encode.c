@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 int
 avp_sink_write(avp_sink_t *s, int which, const AVPacket *pkt)
@@ -210,6 +211,7 @@ avp_encoder_node(void *node, avp_fail_t *fail)
         avp_frame_set_duration(f, 1);
 
         rc = avcodec_send_frame(e->codec, f);
+        e->begun = true;
         av_frame_free(&f);
         if (rc >= 0) {
             rc = drain(e, pkt);
@@ -221,6 +223,7 @@ avp_encoder_node(void *node, avp_fail_t *fail)
 
     if (rc == 0) {
         rc = avcodec_send_frame(e->codec, NULL);
+        e->flushed = true;
         if (rc >= 0) {
             rc = drain(e, pkt);
         }
@@ -237,9 +240,52 @@ avp_encoder_node(void *node, avp_fail_t *fail)
                   : 0;
 }
 
+/* SVT-AV1 (1.4 at least) never comes back from being closed when it was not
+ * given a frame: a pass that failed early gives it one. */
+static void
+close_svtav1(avp_encoder_t *e)
+{
+    AVFrame  *f = av_frame_alloc();
+    AVPacket *pkt = av_packet_alloc();
+
+    if (f == NULL || pkt == NULL) {
+        goto done;
+    }
+
+    if (!e->begun) {
+        f->format = e->codec->pix_fmt;
+        f->width = e->codec->width;
+        f->height = e->codec->height;
+        if (av_frame_get_buffer(f, 0) < 0) {
+            goto done;
+        }
+        for (int i = 0; i < 3; i++) {
+            memset(f->data[i], 128,
+                   (size_t)f->linesize[i] * (size_t)(f->height >> (i > 0)));
+        }
+        f->pts = 0;
+        avcodec_send_frame(e->codec, f);
+    }
+
+    if (avcodec_send_frame(e->codec, NULL) >= 0) {
+        while (avcodec_receive_packet(e->codec, pkt) >= 0) {
+            av_packet_unref(pkt);
+        }
+    }
+
+done:
+
+    av_frame_free(&f);
+    av_packet_free(&pkt);
+}
+
 void
 avp_encoder_free(avp_encoder_t *e)
 {
+    if (e->codec && avcodec_is_open(e->codec) && !e->flushed
+        && e->plan->codec == AVP_CODEC_AV1) {
+        close_svtav1(e);
+    }
     avcodec_free_context(&e->codec);
     avcodec_parameters_free(&e->par);
 }

@@ -85,6 +85,7 @@ typedef struct {
     avp_sink_t               sinks[2];
     avp_stream_spec_t        spec;
     AVCodecParameters       *par;   /* spec's */
+    bool                     begun, flushed;
 } avp_encoder_t;
 
 /* Opens the encoder and fills `spec` for the packagers. */

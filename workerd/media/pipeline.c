@@ -112,29 +112,23 @@ segments_done(void *ctx)
     tell_playable(j, &j->segments);
 }
 
-/* The source goes on after its claimed end: claims are hints, so the limits
- * grow with what is decoded, and the supervisor hears of it. */
+/* The source goes on after its claimed end: claims are hints, so the output
+ * budget grows with what is decoded, and progress goes by bytes. */
 static void
 seen(avp_run_t *run, double seconds)
 {
     job_run_t *j = (job_run_t *)run;
-    avp_plan_t more;
-    double     was = j->covered, times;
+    double     was = j->covered;
 
-    if (seconds <= j->covered) {
+    if (seconds <= was) {
         return;
     }
 
     j->covered = seconds * 1.5 + 60;
-    times = j->covered / was;
-    j->plan.cpu_seconds *= times;
     j->plan.output_bytes += (int64_t)((double)j->plan.output_rate
                                       * (j->covered - was));
     avp_out_set_budget(run->out, j->plan.output_bytes);
-
-    more = j->plan;
-    more.duration = 0; /* not known any more: progress by bytes */
-    avp_progress_plan(run->progress, &more);
+    avp_progress_unsure(run->progress);
 }
 
 static json_t *
@@ -212,7 +206,7 @@ warn_of_source(job_run_t *j)
 {
     char   text[160];
     double got = (double)j->res.frames_out / av_q2d(j->plan.rate);
-    double claimed = j->facts.duration;
+    double claimed = j->facts.claimed;
 
     if (j->res.errors > 0) {
         snprintf(text, sizeof(text),
@@ -273,7 +267,7 @@ prepare(job_run_t *j, avp_fail_t *fail)
     }
 
     avp_plan(&j->plan, &j->facts, j->run.job);
-    j->covered = fmax(j->plan.duration > 0 ? j->plan.duration * 1.05 : 600, 10);
+    j->covered = fmax(j->plan.bound * 1.05, 10);
     avp_out_set_budget(j->run.out, j->plan.output_bytes);
     avp_progress_plan(j->run.progress, &j->plan);
     warn_of_facts(j);

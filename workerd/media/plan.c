@@ -11,6 +11,7 @@
 #define EARLY_MIN 10.0          /* seconds: below, one pass is soon enough */
 #define SEEK_MIN_FRAMES 300     /* three frames more are 1 % of these */
 #define OUTPUT_SPARE (64 << 20) /* bytes beside the caps */
+#define POOR_BITRATE 100000.0   /* bit/s of a file of unknown length */
 #define SVT_MIN_SIDE 64         /* SVT-AV1 takes nothing smaller */
 
 /* CPU nanoseconds a pixel and bytes of memory a pixel, measured on 1080p
@@ -52,15 +53,26 @@ decode_ns(enum AVCodecID id)
     }
 }
 
+/* Limits are made of this: where the length is only claimed, or not even
+ * that, it is what the file may hold at a poor bitrate. */
+static double
+bound_of(const avp_probe_t *p, const avp_job_t *job)
+{
+    double may;
+
+    if (p->sure) {
+        return p->duration;
+    }
+    may = FFMIN((double)p->size * 8 / POOR_BITRATE, (double)job->max_duration);
+    return FFMAX(p->duration * 1.5 + 60, may);
+}
+
 static double
 frames_of(const avp_plan_t *plan, const avp_probe_t *p)
 {
-    /* a length that is not known is taken for ten minutes, so that limits
-     * made of this are not too small */
-    double seconds = plan->duration > 0 ? plan->duration : 600.0;
-
-    return p->frames > 0 && p->rate.exact ? (double)p->frames
-                                          : seconds * av_q2d(plan->rate);
+    return p->sure && p->frames > 0 && p->rate.exact
+               ? (double)p->frames
+               : plan->bound * av_q2d(plan->rate);
 }
 
 static void
@@ -285,7 +297,9 @@ avp_plan(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job)
     avp_encode_plan_t e[AVP_ENCODES_MAX];
     int               n;
 
-    *plan = (avp_plan_t){ .rate = p->rate.rate, .duration = p->duration };
+    *plan = (avp_plan_t){ .rate = p->rate.rate,
+                          .duration = p->duration,
+                          .bound = bound_of(p, job) };
 
     n = all_encodes(e, plan, p, job);
     for (int i = 0; i < n; i++) {

@@ -52,6 +52,7 @@ typedef struct {
 typedef struct {
     AVRational rate;
     double     duration; /* s; 0 unknown */
+    double     bound;    /* s that cost and output are reckoned for */
     int        npasses;
     avp_pass_t passes[AVP_PASSES_MAX];
     int        nresults; /* rungs x formats */

@@ -19,6 +19,7 @@
 #define SCAN_FRAMES 600      /* enough to know a rate */
 #define SCAN_MAX 65536       /* times kept of a whole scan */
 #define SCAN_SECONDS 3       /* of wall time, for a whole scan */
+#define END_SECONDS 1        /* of wall time, to find the end by a seek */
 
 /* --- streams ------------------------------------------------------------ */
 
@@ -364,6 +365,37 @@ times_of_scan(times_t *t, avp_probe_t *p, avp_demux_t *d, bool all)
     av_packet_free(&pkt);
 }
 
+/* Looks at the end by a seek: true when the last times were seen, and then
+ * t->last is the last one of all. */
+static bool
+look_at_end(times_t *t, const avp_probe_t *p, avp_demux_t *d)
+{
+    AVPacket *pkt = av_packet_alloc();
+    int64_t   n = 0;
+    int       rc = 0;
+
+    d->deadline = av_gettime_relative() + END_SECONDS * INT64_C(1000000);
+    if (pkt == NULL
+        || av_seek_frame(d->ctx, p->video, INT64_MAX / 2,
+                         AVSEEK_FLAG_BACKWARD) < 0) {
+        rc = -1;
+    }
+
+    while (rc >= 0) {
+        rc = avp_demux_read(d, p->video, pkt);
+        if (rc >= 0) {
+            if (pkt->pts != AV_NOPTS_VALUE) {
+                t->last = n++ == 0 ? pkt->pts : FFMAX(t->last, pkt->pts);
+            }
+            av_packet_unref(pkt);
+        }
+    }
+
+    d->deadline = 0;
+    av_packet_free(&pkt);
+    return rc == AVERROR_EOF && n > 0 && t->last > t->first;
+}
+
 /* How many bytes the container says it has; 0 when it does not say. */
 static int64_t
 claimed_bytes(const avp_probe_t *p, int fd)
@@ -454,13 +486,14 @@ find_time(avp_probe_t *p, avp_demux_t *d, AVStream *st, avp_fail_t *fail)
         return avp_fail(fail, AVP_ERR_NO_MEMORY, "reading the time stamps");
     }
 
-    p->duration = claimed_duration(d->ctx, st);
+    p->duration = p->claimed = claimed_duration(d->ctx, st);
     if (!times_of_index(&t, p, st)) {
         times_of_scan(&t, p, d, p->duration <= 0 || has_index(p));
     }
 
     qsort(t.ts, (size_t)t.n, sizeof(*t.ts), by_time);
     avp_rate_decide(&p->rate, t.ts, t.n, st->time_base, st->avg_frame_rate,
+                    st->codecpar->field_order > AV_FIELD_PROGRESSIVE,
                     t.whole ? t.total : 0);
     free(t.ts);
 
@@ -477,11 +510,21 @@ find_time(avp_probe_t *p, avp_demux_t *d, AVStream *st, avp_fail_t *fail)
         if (t.total == 1) {
             p->duration = 1.0 / p->rate.fps;
         }
-        p->frames = p->frames < 0 ? -1 : t.total;
+        p->frames = p->frames < 0 ? -1
+                                  : llrint(p->duration * p->rate.fps);
         p->frames_exact = p->frames > 0;
+        p->sure = true;
     } else {
-        p->duration = fmax(p->duration, (double)(t.last - t.first)
-                                            * av_q2d(st->time_base));
+        int64_t scanned = t.last;
+
+        p->sure = look_at_end(&t, p, d);
+        if (p->sure) {
+            p->duration = (double)(t.last - t.first) * av_q2d(st->time_base)
+                          + 1.0 / p->rate.fps;
+        } else {
+            p->duration = fmax(p->duration, (double)(scanned - t.first)
+                                                * av_q2d(st->time_base));
+        }
         if (p->frames >= 0) {
             p->frames = (int64_t)(p->duration * p->rate.fps + 0.5);
         }

@@ -18,6 +18,8 @@ typedef struct {
     avp_format_t format;
     int64_t      size;          /* bytes of the file */
     double       duration;      /* s, as claimed or scanned; 0 unknown */
+    bool         sure;          /* duration was seen, not only claimed */
+    double       claimed;       /* s, by the container's header; 0 not */
     int64_t      frames;        /* expected, 0 unknown */
     bool         frames_exact;  /* counted in an index or by a whole scan */
     int64_t      bitrate;       /* of the file, bit/s */

@@ -80,13 +80,19 @@ avp_progress_plan(avp_progress_t *p, const avp_plan_t *plan)
 
     pthread_mutex_lock(&p->lock);
     p->duration = plan->duration;
-    if (p->total == 0) {
-        for (int i = 0; i < plan->npasses; i++) {
-            for (int k = 0; k < plan->passes[i].nencodes; k++) {
-                p->total += plan->passes[i].encodes[k].cost;
-            }
+    for (int i = 0; i < plan->npasses; i++) {
+        for (int k = 0; k < plan->passes[i].nencodes; k++) {
+            p->total += plan->passes[i].encodes[k].cost;
         }
     }
+    pthread_mutex_unlock(&p->lock);
+}
+
+void
+avp_progress_unsure(avp_progress_t *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->duration = 0;
     pthread_mutex_unlock(&p->lock);
 }
 

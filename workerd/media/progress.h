@@ -45,6 +45,8 @@ void avp_progress_free(avp_progress_t *p);
 void avp_progress_send(avp_progress_t *p, json_t *message);
 
 void avp_progress_plan(avp_progress_t *p, const avp_plan_t *plan);
+/* The duration turned out to be wrong: go by what is read from now on. */
+void avp_progress_unsure(avp_progress_t *p);
 void avp_progress_warning(avp_progress_t *p, const char *detail);
 void avp_progress_error(avp_progress_t *p, const avp_fail_t *fail);
 

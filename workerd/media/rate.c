@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #define FPS_MAX 60.0
+#define FIELDS_NEAR 0.02 /* of twice the rate that the container has */
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
 static const AVRational standard[] = {
@@ -46,7 +47,7 @@ typedef struct {
     int     count, regular;
 } intervals_t;
 
-/* Intervals within a quarter (or a tick of rounding) of the median are
+/* Intervals within a tenth (or a tick of rounding) of the median are
  * regular; zero and negative ones are not intervals. */
 static int
 measure(intervals_t *m, const int64_t *ts, int n)
@@ -74,7 +75,7 @@ measure(intervals_t *m, const int64_t *ts, int n)
     for (int i = 0; i < m->count; i++) {
         double off = fabs((double)d[i] - m->median);
 
-        if (off <= 1.0 || off <= 0.25 * m->median) {
+        if (off <= 1.0 || off <= 0.1 * m->median) {
             m->span += (double)d[i];
             m->regular++;
         }
@@ -87,7 +88,7 @@ measure(intervals_t *m, const int64_t *ts, int n)
 
 /* The rational that a measured regular rate stands for. */
 static AVRational
-exact_rate(double fps, double doubt, AVRational hint, int64_t total)
+regular_rate(double fps, double doubt, AVRational hint, int64_t total)
 {
     AVRational std = nearest_standard(fps);
     double     off = fabs(av_q2d(std) / fps - 1.0);
@@ -108,7 +109,7 @@ exact_rate(double fps, double doubt, AVRational hint, int64_t total)
 
 void
 avp_rate_decide(avp_rate_t *r, const int64_t *ts, int n, AVRational tb,
-                AVRational hint, int64_t total)
+                AVRational hint, bool fields, int64_t total)
 {
     intervals_t m;
     int         k;
@@ -126,9 +127,17 @@ avp_rate_decide(avp_rate_t *r, const int64_t *ts, int n, AVRational tb,
 
     r->fps = 1.0 / (m.mean * av_q2d(tb));
 
-    if (m.regular >= 0.9 * m.count) {
-        r->vfr = m.regular < m.count;
-        r->rate = exact_rate(r->fps, 1.0 / m.span, hint, total);
+    /* packets of fields: a frame is two of them */
+    if (fields && hint.num > 0 && hint.den > 0
+        && fabs(r->fps / (2 * av_q2d(hint)) - 1) < FIELDS_NEAR) {
+        r->fps /= 2;
+        m.median *= 2;
+        total /= 2;
+    }
+
+    /* a frame lost here and there does not make a rate variable */
+    if (m.regular >= 0.98 * m.count) {
+        r->rate = regular_rate(r->fps, 1.0 / m.span, hint, total);
     } else {
         r->vfr = true;
         r->rate = nearest_standard(1.0 / (m.median * av_q2d(tb)));

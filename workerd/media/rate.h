@@ -27,10 +27,11 @@ typedef struct {
 /*
  * `ts` are presentation times in ascending order, in units of tb; `hint` is
  * the container's average rate (0/1: none), believed only where the times
- * agree; `total` the number of frames, 0 when not known.
+ * agree; `fields`: the stream is interlaced, and its packets may be single
+ * fields; `total` the number of packets, 0 when not known.
  */
 void avp_rate_decide(avp_rate_t *r, const int64_t *ts, int n, AVRational tb,
-                     AVRational hint, int64_t total);
+                     AVRational hint, bool fields, int64_t total);
 
 typedef struct {
     double  rate;
