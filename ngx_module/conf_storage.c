@@ -107,7 +107,8 @@ avp_user_leave(ngx_cycle_t *cycle, avp_user_t *u)
 }
 
 
-/* mkdir, and give it to the worker's user when we are root. */
+/* mkdir, whatever the umask (workerd is of the group), and give it to the
+ * worker's user when we are root. */
 static ngx_int_t
 avp_storage_make(ngx_cycle_t *cycle, ngx_http_avp_main_conf_t *amcf,
     u_char *path)
@@ -120,6 +121,11 @@ avp_storage_make(ngx_cycle_t *cycle, ngx_http_avp_main_conf_t *amcf,
         }
         return avp_storage_fail(cycle, amcf, ngx_errno,
                                 "cannot make the folder", path);
+    }
+
+    if (chmod((char *) path, 0750) == -1) {
+        return avp_storage_fail(cycle, amcf, ngx_errno,
+                                "cannot set the mode of", path);
     }
 
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);

@@ -25,6 +25,7 @@ struct avp_pg_s {
     ngx_uint_t          failures;   /* connects in a row */
     ngx_msec_t          next_try;
     ngx_event_t         retry;
+    time_t              timeout_logged;
 
     unsigned            cut:1;      /* no operation may begin any more */
     unsigned            dispatching:1;
@@ -102,7 +103,9 @@ avp_pg_call_event(ngx_event_t *ev)
 
     avp_pg_conn_t  *conn;
 
-    if (!call->ending) {
+    if (!call->ending && avp_pg.timeout_logged != ngx_time()) {
+        /* once a second: all of them fail when the database is down */
+        avp_pg.timeout_logged = ngx_time();
         ngx_log_error(NGX_LOG_WARN, ev->log, 0,
                       "avp: \"%s\" timed out %s", call->op.stmt->name,
                       call->conn ? "in the database"
@@ -144,6 +147,16 @@ avp_pg_error_status(PGresult *result)
     }
 
     return AVP_PG_ERROR;
+}
+
+
+/* Whether the same statement may do well at once: a deadlock's victim, a
+ * connection that was told to end. */
+static ngx_uint_t
+avp_pg_is_passing(const char *state)
+{
+    return state && (ngx_strncmp(state, "40", 2) == 0
+                     || ngx_strncmp(state, "57P0", 4) == 0);
 }
 
 
@@ -189,9 +202,8 @@ avp_pg_conn_answer(avp_pg_conn_t *conn, PGresult *result)
                       call->op.stmt->name, state ? state : "-",
                       message ? message : PQresStatus(st));
 
-        if (status == AVP_PG_UNAVAILABLE && call->op.repeatable
-            && avp_pg_may_repeat(call) && state
-            && ngx_strcmp(state, "57014") != 0)
+        if ((call->op.repeatable || !call->op.sent)
+            && avp_pg_is_passing(state) && avp_pg_may_repeat(call))
         {
             PQclear(result);
             ngx_queue_insert_head(&avp_pg.waiting, &call->queue);
@@ -351,6 +363,11 @@ avp_pg_conn_find(void)
             if (down == NULL) {
                 down = conn;
             }
+
+        } else if (conn->state == AVP_PG_RESOLVING) {
+            /* a name server that is down must not take the threads that
+             * uploads need */
+            return NULL;
 
         } else if (conn->state < AVP_PG_IDLE) {
             connecting++;
