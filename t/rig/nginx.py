@@ -18,7 +18,7 @@ import shutil
 import signal
 import socket
 
-from .run import (BUILD, ROOT, free_port, is_asan, nginx_version, run_command,
+from .run import (BUILD, ROOT, alive, free_port, is_asan, nginx_version, run_command,
                   wait_until)
 
 HTTP = {
@@ -259,7 +259,7 @@ class Nginx:
         pids = [p for p in (self.pid(True), self.pid()) if p]
         for p in pids:
             os.kill(p, signal.SIGQUIT)
-        wait_until(lambda: not any(map(_running, pids)), timeout, "quit ends")
+        wait_until(lambda: not any(map(alive, pids)), timeout, "quit ends")
 
     def kill_worker(self):
         """SIGKILL of one worker; the master starts another."""
@@ -269,7 +269,7 @@ class Nginx:
         return pid
 
     def stop(self):
-        pids = [p for p in (self.pid(True), self.pid()) if p and _running(p)]
+        pids = [p for p in (self.pid(True), self.pid()) if p and alive(p)]
         for p in pids:
             for sig in (signal.SIGCONT, signal.SIGTERM):
                 try:
@@ -277,7 +277,7 @@ class Nginx:
                 except OSError:
                     pass
         try:
-            wait_until(lambda: not any(map(_running, pids)), 10)
+            wait_until(lambda: not any(map(alive, pids)), 10)
         except AssertionError:
             for p in pids:
                 try:
@@ -366,11 +366,3 @@ class Nginx:
         bad += [f"{f}: {f.read_text(errors='replace')}"
                 for f in (self.prefix / "logs").glob("sanitizer*")]
         assert not bad, "\n".join(bad)
-
-
-def _running(pid):
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as f:
-            return f.read().rpartition(b")")[2].split()[0] != b"Z"
-    except OSError:
-        return False

@@ -13,7 +13,7 @@ import re
 import signal
 import subprocess
 
-from .run import Run, free_port, run_command, wait_until
+from .run import Run, alive, free_port, run_command, wait_until
 
 
 def bindir():
@@ -88,7 +88,7 @@ class Postgres:
             if self.process.poll() is not None:
                 raise AssertionError(self.logfile.read_text()[-2000:])
             return run_command(
-                [self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p",
+                [self.bin / "pg_isready", "-q", "-U", "postgres", "-h", "127.0.0.1", "-p",
                  self.port], check=False).returncode == 0
 
         wait_until(ready, 30, "PostgreSQL answers")
@@ -154,10 +154,13 @@ class Postgres:
     def thaw(self):
         self._each(signal.SIGCONT)
 
+    def _children(self):
+        return [int(pid) for pid in run_command(
+            ["ps", "-o", "pid=", "--ppid", self.process.pid],
+            check=False).stdout.split()]
+
     def _each(self, sig):
-        kids = run_command(["ps", "-o", "pid=", "--ppid", self.process.pid],
-                           check=False).stdout.split()
-        for pid in [self.process.pid, *map(int, kids)]:
+        for pid in [self.process.pid, *self._children()]:
             try:
                 os.kill(pid, sig)
             except OSError:
@@ -165,11 +168,12 @@ class Postgres:
 
     def stop(self, mode="immediate"):
         """smart (SIGTERM), fast (SIGINT), immediate (SIGQUIT), kill."""
-        p, self.process = self.process, None
+        p = self.process
         if p is None or p.poll() is not None:
+            self.process = None
             return
-        self.process = p
         self._each(signal.SIGCONT)
+        children = self._children()
         self.process = None
         p.send_signal({"smart": signal.SIGTERM, "fast": signal.SIGINT,
                        "immediate": signal.SIGQUIT,
@@ -179,6 +183,10 @@ class Postgres:
         except subprocess.TimeoutExpired:
             p.kill()
             p.wait(10)
+        # Orphans of a killed postmaster see it soon; until they are gone the
+        # next one finds its shared memory in use and refuses to start.
+        wait_until(lambda: not any(map(alive, children)), 15,
+                   "PostgreSQL's children end")
 
     def restart(self, mode="immediate"):
         self.stop(mode)

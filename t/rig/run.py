@@ -97,6 +97,15 @@ def nginx_version():
                                            out).groups())
 
 
+def alive(pid):
+    """Whether the process runs; a zombie does not."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as f:
+            return f.read().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return False
+
+
 def processes_of(folder, but=()):
     """Pids of the processes that belong to `folder`."""
     folder = str(folder)
