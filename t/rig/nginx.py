@@ -18,8 +18,8 @@ import shutil
 import signal
 import socket
 
-from .run import (BUILD, ROOT, alive, free_port, is_asan, nginx_version, run_command,
-                  wait_until)
+from .run import (BUILD, ROOT, alive, free_port, is_asan, nginx_version,
+                  run_command, wait_until)
 
 HTTP = {
     "avp_env_file": "{prefix}/avp.env",
