@@ -454,6 +454,10 @@ read_all(sound_t *s)
             failed(s, rc, "sound");
             break;
         }
+        if (rc < 0 && s->demux.io_error) {
+            avp_demux_unreadable(&s->demux, s->fail);
+            break;
+        }
         if (rc < 0) {
             rc = rc == AVERROR_EOF || ++bad > 100 ? 1 : 0;
             continue;

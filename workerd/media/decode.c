@@ -12,6 +12,7 @@
 #define BURST 1000        /* decoded frames in a second of stream time */
 #define JUMP_BACK 1.0     /* seconds: more is a new start, not disorder */
 #define LAST_MAX 10.0     /* how long a last picture may stand */
+#define TAIL_GAP 16       /* slots: what a decoder may hold back at most */
 #define DEINT_MIN_SIDE 16 /* the deinterlacer wants a few lines of chroma */
 
 typedef struct {
@@ -26,6 +27,8 @@ typedef struct {
 
     avp_grid_t         grid;
     AVFrame           *held;  /* the frame of the last slot */
+    AVFrame           *late;  /* one after a gap, should it be the last */
+    double             late_t;
     bool               started;
     double             shift; /* added to stream time: origin and restarts */
     double             last, lasts; /* of the last frame: time, duration */
@@ -104,9 +107,8 @@ too_sparse(decode_t *d)
                     (long long)d->grid.seen);
 }
 
-/* A frame of output time `t`: onto the grid. */
 static int
-place(decode_t *d, AVFrame *f, double t)
+place_now(decode_t *d, AVFrame *f, double t)
 {
     int64_t slot = d->grid.next, repeats;
     bool    use;
@@ -130,6 +132,41 @@ place(decode_t *d, AVFrame *f, double t)
         av_frame_move_ref(d->held, f);
     }
     return 0;
+}
+
+static int
+place_late(decode_t *d, double t)
+{
+    int rc = d->late->buf[0] ? place_now(d, d->late, t) : 0;
+
+    av_frame_unref(d->late);
+    return rc;
+}
+
+/*
+ * A frame of output time `t`: onto the grid.  A regular video that was cut
+ * without encoding it anew often ends with a frame whose forerunners were cut
+ * off; such a gap is no pause, and is closed.  So a frame after a short gap
+ * waits until it is known whether one follows it.
+ */
+static int
+place(decode_t *d, AVFrame *f, double t)
+{
+    double gap;
+
+    if (place_late(d, d->late_t)) {
+        return -1;
+    }
+
+    gap = t * d->grid.rate - (double)d->grid.next;
+    if (d->facts->rate.regular && d->grid.next > 0 && gap > 0.51
+        && gap < TAIL_GAP)
+    {
+        av_frame_move_ref(d->late, f);
+        d->late_t = t;
+        return 0;
+    }
+    return place_now(d, f, t);
 }
 
 /* Frames that the deinterlacer has ready; `in` NULL flushes it. */
@@ -342,13 +379,12 @@ read_all(decode_t *d)
         }
 
         rc = avp_demux_read(&d->demux, d->facts->video, d->pkt);
+        /* first: libavformat takes a file that cannot be read for its end */
+        if (rc < 0 && d->demux.io_error) {
+            return avp_demux_unreadable(&d->demux, d->fail);
+        }
         if (rc == AVERROR_EOF || (rc < 0 && ++bad > 100)) {
             break;
-        }
-        if (d->demux.io_error) {
-            return avp_fail(d->fail, AVP_ERR_STORAGE_ERROR,
-                            "reading the source: %s",
-                            strerror(d->demux.io_error));
         }
         if (rc < 0) {
             d->node->errors++;
@@ -417,6 +453,14 @@ finish(decode_t *d)
     if (stop_deinterlacing(d) || judge(d, end)) {
         return -1;
     }
+    if (d->late->buf[0]) {
+        double t = (double)d->grid.next / d->grid.rate;
+
+        end -= d->late_t - t;
+        if (place_late(d, t)) {
+            return -1;
+        }
+    }
 
     slot = d->grid.next;
     repeats = avp_grid_finish(&d->grid, end);
@@ -455,9 +499,12 @@ avp_source_node(void *node, avp_fail_t *fail)
     d->pkt = av_packet_alloc();
     d->frame = av_frame_alloc();
     d->held = av_frame_alloc();
+    d->late = av_frame_alloc();
     avp_grid_init(&d->grid, &d->facts->rate);
 
-    if (d->pkt == NULL || d->frame == NULL || d->held == NULL) {
+    if (d->pkt == NULL || d->frame == NULL || d->held == NULL
+        || d->late == NULL)
+    {
         avp_fail(fail, AVP_ERR_NO_MEMORY, "decoding");
         goto done;
     }
@@ -488,6 +535,7 @@ done:
     av_packet_free(&d->pkt);
     av_frame_free(&d->frame);
     av_frame_free(&d->held);
+    av_frame_free(&d->late);
     av_free(d);
     return rc;
 }

@@ -223,12 +223,18 @@ check_streams(const AVFormatContext *ctx, avp_fail_t *fail)
     return 0;
 }
 
+int
+avp_demux_unreadable(const avp_demux_t *d, avp_fail_t *fail)
+{
+    return avp_fail(fail, AVP_ERR_STORAGE_ERROR, "reading the source: %s",
+                    strerror(d->io_error));
+}
+
 static int
 open_failed(const avp_demux_t *d, int rc, avp_fail_t *fail)
 {
     if (d->io_error) {
-        return avp_fail(fail, AVP_ERR_STORAGE_ERROR, "reading the source: %s",
-                        strerror(d->io_error));
+        return avp_demux_unreadable(d, fail);
     }
     if (rc == AVERROR(ETIMEDOUT) || rc == AVERROR_EXIT) {
         return avp_fail(fail, AVP_ERR_INVALID_MEDIA,

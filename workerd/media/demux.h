@@ -54,6 +54,9 @@ void avp_demux_select(avp_demux_t *d, int index);
 /* The next packet of stream `index`; AVERROR_EOF at the end. */
 int avp_demux_read(avp_demux_t *d, int index, AVPacket *pkt);
 
+/* Says that the storage failed, as d->io_error has it; -1. */
+int avp_demux_unreadable(const avp_demux_t *d, avp_fail_t *fail);
+
 /* A decoder for a stream, opened.  `threads` frame threads.  NULL with *fail
  * set: not in the whitelist, or it does not open. */
 AVCodecContext *avp_decoder_open(const avp_job_t *job,

@@ -114,7 +114,7 @@ avp_rate_decide(avp_rate_t *r, const int64_t *ts, int n, AVRational tb,
     intervals_t m;
     int         k;
 
-    *r = (avp_rate_t){ .rate = { 25, 1 }, .exact = true };
+    *r = (avp_rate_t){ .rate = { 25, 1 }, .exact = true, .regular = true };
 
     if (measure(&m, ts, n)) {
         if (hint.num > 0 && hint.den > 0 && av_q2d(hint) >= 1
@@ -140,6 +140,7 @@ avp_rate_decide(avp_rate_t *r, const int64_t *ts, int n, AVRational tb,
         r->rate = regular_rate(r->fps, 1.0 / m.span, hint, total);
     } else {
         r->vfr = true;
+        r->regular = false;
         r->rate = nearest_standard(1.0 / (m.median * av_q2d(tb)));
         r->fps = m.count / ((double)(ts[n - 1] - ts[0]) * av_q2d(tb));
     }
@@ -155,7 +156,7 @@ avp_rate_decide(avp_rate_t *r, const int64_t *ts, int n, AVRational tb,
         k = (int)fmin(ceil(1.0 / fmax(av_q2d(r->rate), 1e-6)), 1e6);
         av_reduce(&r->rate.num, &r->rate.den, (int64_t)r->rate.num * k,
                   r->rate.den, 1001000);
-        r->exact = false;
+        r->exact = r->regular = false;
     }
 
     r->exact = r->exact && !r->vfr;
@@ -166,12 +167,21 @@ avp_grid_init(avp_grid_t *g, const avp_rate_t *r)
 {
     *g = (avp_grid_t){ .rate = av_q2d(r->rate) };
 
-    /* Regular frames may jitter around their slot (time stamps in
-     * milliseconds) without being dropped for it; where frames must be
-     * chosen, the nearest slot decides, and of two frames half a slot away
-     * always the later one. */
-    g->early = r->exact ? 0.75 : 0.49;
-    g->late = r->exact ? 0.75 : 0.51;
+    /*
+     * Regular frames may jitter around their slot (time stamps in
+     * milliseconds), or lie beside it after a gap, without being dropped for
+     * it.  Of a rate that was divided the frame on the slot is taken, not the
+     * first that is near.  Where frames must be chosen, the nearest slot
+     * decides, and of two frames half a slot away always the later one.
+     */
+    g->early = g->late = 0.75;
+    if (!r->regular) {
+        g->early = 0.49;
+        g->late = 0.51;
+    } else if (r->fps > 1.5 * g->rate) {
+        g->early = fmin(0.5 * g->rate / r->fps, 0.49);
+        g->late = 0.51;
+    }
 }
 
 /* A picture may stand for long, but output must stay in proportion to what

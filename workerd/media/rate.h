@@ -20,6 +20,7 @@
 typedef struct {
     AVRational rate;   /* of the output */
     bool       vfr;    /* irregular: frames are repeated and dropped */
+    bool       regular; /* of one rate, but for a few frames at most */
     bool       exact;  /* one output frame for each decoded one */
     double     fps;    /* of the source, measured */
 } avp_rate_t;
