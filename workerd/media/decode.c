@@ -13,6 +13,7 @@
 #define JUMP_BACK 1.0     /* seconds: more is a new start, not disorder */
 #define LAST_MAX 10.0     /* how long a last picture may stand */
 #define TAIL_GAP 16       /* slots: what a decoder may hold back at most */
+#define BAD_MAX 100       /* errors in a row of reading or decoding */
 #define DEINT_MIN_SIDE 16 /* the deinterlacer wants a few lines of chroma */
 
 typedef struct {
@@ -335,7 +336,7 @@ take_frame(decode_t *d, AVFrame *f)
 static int
 decode(decode_t *d, const AVPacket *pkt)
 {
-    int rc = avcodec_send_packet(d->codec, pkt);
+    int rc = avcodec_send_packet(d->codec, pkt), bad = 0;
 
     if (rc == AVERROR(ENOMEM)) {
         return failed(d, rc, "decoding");
@@ -354,8 +355,8 @@ decode(decode_t *d, const AVPacket *pkt)
         }
         if (rc < 0) {
             d->node->errors++;
-            if (pkt == NULL && d->node->errors > 1000000) {
-                return failed(d, rc, "decoding");
+            if (++bad > BAD_MAX) {
+                return 0; /* it would say so for ever */
             }
             continue;
         }
@@ -383,7 +384,7 @@ read_all(decode_t *d)
         if (rc < 0 && d->demux.io_error) {
             return avp_demux_unreadable(&d->demux, d->fail);
         }
-        if (rc == AVERROR_EOF || (rc < 0 && ++bad > 100)) {
+        if (rc == AVERROR_EOF || (rc < 0 && ++bad > BAD_MAX)) {
             break;
         }
         if (rc < 0) {

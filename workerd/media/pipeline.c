@@ -5,8 +5,10 @@
 #include <libavutil/cpu.h>
 #include <libavutil/log.h>
 
+#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <stdlib.h>
@@ -53,6 +55,10 @@ log_line(void *ctx, int level, const char *fmt, va_list ap)
 void
 avp_pipeline_init(void)
 {
+    /* dozens of threads, each with a heap of its own, would keep what one
+     * pass has freed from the next */
+    mallopt(M_ARENA_MAX, 2);
+    setenv("SVT_LOG", "1", 0); /* SVT-AV1: errors only */
     av_log_set_level(AV_LOG_ERROR);
     av_log_set_callback(log_line);
     /* SVT-AV1 has a log of its own: errors only */

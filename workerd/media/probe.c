@@ -535,7 +535,8 @@ find_time(avp_probe_t *p, avp_demux_t *d, AVStream *st, avp_fail_t *fail)
 static int
 check_limits(const avp_probe_t *p, const avp_job_t *job, avp_fail_t *fail)
 {
-    if (p->duration > (double)job->max_duration) {
+    /* what is only claimed is no reason; the passes look as they go */
+    if (p->sure && p->duration > (double)job->max_duration) {
         return avp_fail(fail, AVP_ERR_DURATION_TOO_LONG,
                         "%.0f s; %lld s are allowed", p->duration,
                         (long long)job->max_duration);
