@@ -29,7 +29,7 @@ typedef struct {
 
 static void avp_download_done(avp_pg_op_t *op);
 static ngx_int_t avp_download_send(ngx_http_request_t *r, avp_download_t *d);
-static ngx_int_t avp_download_open(ngx_http_request_t *r, ngx_str_t *key,
+static avp_error_t avp_download_open(ngx_http_request_t *r, ngx_str_t *key,
     ngx_str_t *path, ngx_open_file_info_t *of);
 static ngx_int_t avp_download_headers(ngx_http_request_t *r,
     avp_download_t *d, ngx_open_file_info_t *of);
@@ -104,12 +104,14 @@ avp_download_send(ngx_http_request_t *r, avp_download_t *d)
     ngx_int_t              rc;
     ngx_buf_t             *b;
     ngx_str_t              path;
+    avp_error_t            error;
     ngx_chain_t            out;
     ngx_open_file_info_t   of;
 
-    rc = avp_download_open(r, &d->key, &path, &of);
-    if (rc != NGX_OK) {
-        return rc;
+    error = avp_download_open(r, &d->key, &path, &of);
+
+    if (error != AVP_ERR_COUNT) {
+        return avp_reply_error(r, error, NULL);
     }
 
     if (avp_download_headers(r, d, &of) != NGX_OK) {
@@ -152,9 +154,10 @@ avp_download_send(ngx_http_request_t *r, avp_download_t *d)
 
 
 /* As ngx_http_static_handler() does, without open_file_cache (a file of the
- * same name never changes, but it may be deleted) and never through links. */
+ * same name never changes, but it may be deleted) and never through links.
+ * AVP_ERR_COUNT: it is open. */
 
-static ngx_int_t
+static avp_error_t
 avp_download_open(ngx_http_request_t *r, ngx_str_t *key, ngx_str_t *path,
     ngx_open_file_info_t *of)
 {
@@ -168,7 +171,7 @@ avp_download_open(ngx_http_request_t *r, ngx_str_t *key, ngx_str_t *path,
     path->len = amcf->storage_root.len + 1 + key->len;
     path->data = ngx_pnalloc(r->pool, path->len + 1);
     if (path->data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return AVP_ERR_INTERNAL;
     }
 
     p = ngx_cpymem(path->data, amcf->storage_root.data,
@@ -192,18 +195,10 @@ avp_download_open(ngx_http_request_t *r, ngx_str_t *key, ngx_str_t *path,
                       "download: %s \"%V\" failed",
                       of->failed ? of->failed : "opening", path);
 
-        if (of->err == NGX_ENOENT) {
-            return avp_reply_error(r, AVP_ERR_NOT_FOUND, NULL);
-        }
-
-        return avp_reply_error(r, AVP_ERR_INTERNAL, NULL);
+        return of->err == NGX_ENOENT ? AVP_ERR_NOT_FOUND : AVP_ERR_INTERNAL;
     }
 
-    if (!of->is_file) {
-        return avp_reply_error(r, AVP_ERR_NOT_FOUND, NULL);
-    }
-
-    return NGX_OK;
+    return of->is_file ? AVP_ERR_COUNT : AVP_ERR_NOT_FOUND;
 }
 
 
