@@ -106,8 +106,8 @@ check_header(json_t *header, const char **why)
     if (!avp_str_eq(string_of(header, "alg"), avp_str("HS256"))) {
         return refuse(why, "the algorithm is not the key's");
     }
-    if (has(header, "crit") || has(header, "b64")) {
-        return refuse(why, "the header has crit or b64");
+    if (has(header, "crit") || has(header, "b64") || has(header, "zip")) {
+        return refuse(why, "the header has crit, b64 or zip");
     }
     if (!absent_or(header, "typ", "JWT")) {
         return refuse(why, "the header's typ is not JWT");
