@@ -112,3 +112,15 @@ def test_divided_rates_have_no_frame_more(run, made, rate):
     transcode(src, run.path / "out", "--formats", "mp4")
     want = 90 if rate == 90 else 120
     assert len(decode(run.path / "out/mp4/90p.mp4")["v"]) == want
+
+
+def test_facts_are_such_as_the_supervisor_takes(run, made):
+    """Frames a microsecond apart: what is told stays within the bounds of
+    lib/media_message.c, or the job would count as crashed."""
+    src = made("a.mp4", "-f", "lavfi", "-i",
+               "testsrc2=size=160x90:rate=25:duration=0.8", "-c:v", "libx264",
+               "-preset", "ultrafast", "-bf", "0", "-pix_fmt", "yuv420p",
+               "-video_track_timescale", "1000000", "-bsf:v", "setts=ts=N")
+    job = transcode(src, run.path / "out", "--formats", "mp4")
+    assert 1000 < job.doc["source"]["fps"] <= 100000
+    assert 0 < job.doc["source"]["bitrate"] <= 10**11

@@ -16,6 +16,11 @@
 
 #define LOG_LINES 200 /* what libav may say in a job */
 
+/* What the supervisor takes for possible (lib/media_message.c); a source of
+ * 20 frames within as many microseconds is not worth a refusal. */
+#define FPS_TOLD 100000.0
+#define BITRATE_TOLD 1e11
+
 typedef struct {
     avp_run_t         run; /* first: callbacks get it and mean all of it */
     avp_probe_t       facts;
@@ -167,10 +172,12 @@ source_doc(const job_run_t *j)
 
     return json_pack(
         "{s:f, s:i, s:i, s:f, s:s, s:s, s:o, s:I, s:I}", "duration", duration,
-        "width", f->width, "height", f->height, "fps", f->rate.fps, "format",
+        "width", f->width, "height", f->height, "fps",
+        fmin(f->rate.fps, FPS_TOLD), "format",
         avp_format_name(f->format), "videoCodec", f->vcodec, "audioCodec",
         f->audio >= 0 ? json_string(f->acodec) : json_null(), "bitrate",
-        (json_int_t)((double)f->size * 8 / fmax(duration, 0.001)), "frames",
+        (json_int_t)fmin((double)f->size * 8 / fmax(duration, 0.001),
+                         BITRATE_TOLD), "frames",
         (json_int_t)j->res.frames_in);
 }
 
