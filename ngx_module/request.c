@@ -89,6 +89,32 @@ avp_request_origin_allowed(ngx_http_request_t *r, const ngx_str_t *value)
 }
 
 
+/* The core lets through what no host name has; addresses in documents begin
+ * with it when avp_public_url is not set. */
+static ngx_uint_t
+avp_request_host_valid(ngx_http_request_t *r)
+{
+    size_t      i;
+    u_char      c;
+    ngx_str_t  *host;
+
+    if (r->headers_in.host == NULL) {
+        return 1;
+    }
+
+    host = &r->headers_in.host->value;
+
+    for (i = 0; i < host->len; i++) {
+        c = host->data[i];
+        if (c <= ' ' || c >= 0x7f || ngx_strchr("\"\\<>^`{|}", c)) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 /* One walk over the headers for the two that the core does not keep. */
 static void
 avp_request_scan(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
@@ -137,11 +163,18 @@ static ngx_http_avp_ctx_t *
 avp_request_ctx_recover(ngx_http_request_t *r)
 {
     ngx_pool_cleanup_t  *cln;
+    ngx_http_avp_ctx_t  *ctx;
 
     for (cln = r->pool->cleanup; cln; cln = cln->next) {
-        if (cln->handler == avp_request_ctx_cleanup) {
-            ngx_http_set_ctx(r, cln->data, ngx_http_avp_module);
-            return cln->data;
+        if (cln->handler != avp_request_ctx_cleanup) {
+            continue;
+        }
+
+        ctx = cln->data;
+
+        if (ctx->request == r) {     /* subrequests share the pool */
+            ngx_http_set_ctx(r, ctx, ngx_http_avp_module);
+            return ctx;
         }
     }
 
@@ -216,6 +249,10 @@ ngx_http_avp_api_handler(ngx_http_request_t *r)
     }
 
     avp_zone_count(AVP_M_requests, 1);
+
+    if (!avp_request_host_valid(r)) {
+        return avp_reply_error(r, AVP_ERR_BAD_REQUEST, NULL);
+    }
 
     expect = r->headers_in.expect;
 

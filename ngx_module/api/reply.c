@@ -163,6 +163,16 @@ avp_reply_send(ngx_http_request_t *r, ngx_uint_t status,
 
     ctx->replied = 1;
 
+    /* The core compares conditions with the answer, after the deed: only
+     * documents with an ETag have something to compare, and none has a date
+     * (RFC 9110, 13.1.4: then it is ignored). */
+
+    if (r->headers_out.etag == NULL) {
+        r->disable_not_modified = 1;
+    }
+
+    r->headers_in.if_unmodified_since = NULL;
+
     h = avp_reply_header(r, "Cache-Control", cache);
     b = ngx_calloc_buf(r->pool);
 

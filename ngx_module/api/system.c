@@ -95,7 +95,6 @@ avp_api_health(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
     }
 
     avp_request_hold(r);
-    r->read_event_handler = ngx_http_test_reading;
 
     h->pending = 1;          /* this function */
 

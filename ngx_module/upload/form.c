@@ -90,6 +90,12 @@ avp_upload_form(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
     form->body.end = avp_form_end;
     form->body.flushed = avp_form_flushed;
 
+    if (r != r->main || r->discard_body) {
+        /* a mirror, say: there is no body to be read by it */
+        return avp_reply_error(r, AVP_ERR_BAD_REQUEST,
+                               "An upload must be a request of its own.");
+    }
+
     error = avp_form_check_headers(r, form, &detail);
 
     if (error != AVP_ERR_COUNT) {
