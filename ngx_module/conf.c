@@ -83,6 +83,7 @@ avp_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_avp_loc_conf_t *conf = child;
 
     ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_avp_main_conf_t  *amcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -104,6 +105,19 @@ avp_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child)
     }
 
     ngx_conf_merge_value(conf->delivery, prev->delivery, 0);
+
+    if (conf->delivery && clcf->alias && !clcf->noname) {
+        amcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_avp_module);
+
+        /* the gate makes /outputs/... of the URI: an alias would cut it */
+
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"avp_delivery\" works with \"root\", not with "
+                      "\"alias\" as in location \"%V\", in %V:%ui",
+                      &clcf->name, &amcf->delivery_place.file,
+                      amcf->delivery_place.line);
+        return NGX_CONF_ERROR;
+    }
 
     if (conf->api) {
         /* error_page is inherited from the server, where it is meant for

@@ -113,6 +113,19 @@ avp_problem_header_filter(ngx_http_request_t *r)
     ngx_str_set(&r->headers_out.content_type, "application/problem+json");
     r->headers_out.content_type_len = r->headers_out.content_type.len;
     r->headers_out.content_type_lowcase = NULL;
+
+    /* what an origin behind proxy_pass said of the body that goes */
+
+    ngx_http_clear_content_length(r);
+    ngx_http_clear_last_modified(r);
+    ngx_http_clear_accept_ranges(r);
+    ngx_http_clear_etag(r);
+
+    if (r->headers_out.content_encoding) {
+        r->headers_out.content_encoding->hash = 0;
+        r->headers_out.content_encoding = NULL;
+    }
+
     r->headers_out.content_length_n = ctx->problem.len;
 
     ctx->swap = AVP_SWAP_WAITS;
@@ -138,6 +151,7 @@ avp_problem_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
     for (cl = in; cl; cl = cl->next) {
         cl->buf->pos = cl->buf->last;
+        cl->buf->file_pos = cl->buf->file_last;
     }
 
     if (ctx->swap == AVP_SWAP_DONE) {

@@ -182,7 +182,7 @@ avp_finish_settled(avp_pg_op_t *op)
 
     avp_zone_count(AVP_M_upload_aborts, 1);
 
-    if (op->status == AVP_PG_UNAVAILABLE && op->sent) {
+    if (op->status != AVP_PG_OK && op->sent) {
         ngx_log_error(NGX_LOG_WARN, op->log, 0,
                       "the database did not say whether video %s was made: "
                       "its file is left to gc", own->video);

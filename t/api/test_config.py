@@ -381,6 +381,11 @@ def test_api_without(nginx, name):
     refused(nginx(http={name: None}), '"avp_api" needs', f'"{name}"')
 
 
+def test_delivery_with_alias(nginx):
+    refused(nginx(locations={"/v/": "avp_delivery; alias {storage}/;"}),
+            '"avp_delivery"', '"alias"', '"/v/"')
+
+
 @pytest.mark.parametrize("name", ["avp_zone", "avp_storage",
                                   "avp_delivery_key", "avp_database"])
 def test_delivery_without(nginx, name):
