@@ -1,11 +1,14 @@
 """The module among NGINX's own directives and headers: subrequests, proxied
 errors, conditions, hosts; and what a configuration makes of it."""
 
+import hmac
 import threading
+import time
 
 import pytest
 import wire
-from rig import Run, Stack, wait_until
+from rig import Run, Stack, free_port, wait_until
+from rig.stack import DELIVERY
 from test_backend import make_video
 
 
@@ -112,3 +115,25 @@ def test_health_with_a_late_body(stack):
             stack.pg.thaw()
         assert w.answer().status in (200, 503)
         assert w.closed()
+
+
+def test_error_of_a_proxied_origin():
+    """A problem stands in its place whole: length, coding and body are its
+    own."""
+    port = free_port()
+    with Stack(worker=False, port=port, locations={
+            "/v/": "avp_delivery; proxy_http_version 1.1;"
+                   f" proxy_pass http://127.0.0.1:{port}/gone?;",
+            "/gone": "gzip on; gzip_types *; gzip_min_length 1;"
+                     " default_type text/plain;"
+                     f" return 404 '{'nothing here ' * 300}';"}) as s:
+        video = make_video(s)
+        head = f"01{int(time.time()) + 3600:08x}"
+        mac = hmac.new(DELIVERY.encode(), f"avp1:{video}:{head[2:]}".encode(),
+                       "sha256").hexdigest()[:32]
+        for coding in ("gzip", "identity"):
+            a = ask(s, "GET", f"/v/{video}/{head}{mac}/1-0123456789abcdef/"
+                    "master.m3u8", f"Accept-Encoding: {coding}")
+            a.problem(404, "not_found")
+            assert a.get("content-encoding") is None
+            assert a.all("content-length") == [str(len(a.body))]
