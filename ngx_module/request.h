@@ -56,4 +56,7 @@ avp_pg_op_t *avp_request_op(ngx_http_request_t *r, const avp_pg_stmt_t *stmt,
  */
 ngx_int_t avp_request_result(ngx_http_request_t *r, avp_pg_op_t *op);
 
+/* The whole `done` of an operation whose answer is its `doc`, with 200. */
+void avp_request_doc_done(avp_pg_op_t *op);
+
 #endif

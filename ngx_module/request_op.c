@@ -246,3 +246,21 @@ avp_request_result(ngx_http_request_t *r, avp_pg_op_t *op)
 
     return NGX_DONE;
 }
+
+
+void
+avp_request_doc_done(avp_pg_op_t *op)
+{
+    ngx_str_t            doc;
+    ngx_http_request_t  *r;
+
+    r = avp_request_resume(op);
+
+    if (r == NULL || avp_request_result(r, op) != NGX_OK) {
+        return;
+    }
+
+    doc = avp_pg_value(op, 0, "doc");
+
+    avp_request_finish(r, avp_reply_doc(r, NGX_HTTP_OK, &doc, NULL));
+}

@@ -9,7 +9,6 @@
 #include "ngx_module/request.h"
 
 
-static void avp_api_job_get_done(avp_pg_op_t *op);
 static void avp_api_job_retry_done(avp_pg_op_t *op);
 
 
@@ -27,7 +26,7 @@ avp_api_job_get(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
 {
     avp_pg_op_t  *op;
 
-    op = avp_request_op(r, &avp_stmt_job_status, 0, avp_api_job_get_done);
+    op = avp_request_op(r, &avp_stmt_job_status, 0, avp_request_doc_done);
 
     if (op == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -36,24 +35,6 @@ avp_api_job_get(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
     (void) avp_pg_cstr(op, ctx->ids[0]);
 
     return avp_request_wait(r, op);
-}
-
-
-static void
-avp_api_job_get_done(avp_pg_op_t *op)
-{
-    ngx_str_t            doc;
-    ngx_http_request_t  *r;
-
-    r = avp_request_resume(op);
-
-    if (r == NULL || avp_request_result(r, op) != NGX_OK) {
-        return;
-    }
-
-    doc = avp_pg_value(op, 0, "doc");
-
-    avp_request_finish(r, avp_reply_doc(r, NGX_HTTP_OK, &doc, NULL));
 }
 
 
@@ -90,20 +71,9 @@ avp_api_job_retry(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
 static void
 avp_api_job_retry_done(avp_pg_op_t *op)
 {
-    ngx_str_t            doc;
-    ngx_http_request_t  *r;
-
     if (avp_change_publish(op) && op->own) {
         avp_redis_wake(op->own);
     }
 
-    r = avp_request_resume(op);
-
-    if (r == NULL || avp_request_result(r, op) != NGX_OK) {
-        return;
-    }
-
-    doc = avp_pg_value(op, 0, "doc");
-
-    avp_request_finish(r, avp_reply_doc(r, NGX_HTTP_OK, &doc, NULL));
+    avp_request_doc_done(op);
 }

@@ -30,7 +30,6 @@ typedef struct {
 } avp_health_t;
 
 
-static void avp_api_stats_done(avp_pg_op_t *op);
 static avp_health_t *avp_health_create(ngx_http_request_t *r);
 static void avp_health_database(avp_pg_op_t *op);
 static void avp_health_redis(void *data, ngx_uint_t ok, ngx_str_t *reply);
@@ -55,30 +54,12 @@ avp_api_stats(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
 {
     avp_pg_op_t  *op;
 
-    op = avp_request_op(r, &avp_stmt_stats, 0, avp_api_stats_done);
+    op = avp_request_op(r, &avp_stmt_stats, 0, avp_request_doc_done);
     if (op == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     return avp_request_wait(r, op);
-}
-
-
-static void
-avp_api_stats_done(avp_pg_op_t *op)
-{
-    ngx_str_t            doc;
-    ngx_http_request_t  *r;
-
-    r = avp_request_resume(op);
-
-    if (r == NULL || avp_request_result(r, op) != NGX_OK) {
-        return;
-    }
-
-    doc = avp_pg_value(op, 0, "doc");
-
-    avp_request_finish(r, avp_reply_doc(r, NGX_HTTP_OK, &doc, NULL));
 }
 
 

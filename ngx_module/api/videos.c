@@ -22,7 +22,6 @@
 
 static ngx_int_t avp_api_video_read(ngx_http_request_t *r,
     ngx_http_avp_ctx_t *ctx, const avp_pg_stmt_t *stmt, avp_pg_done_pt done);
-static void avp_api_doc_done(avp_pg_op_t *op);
 static void avp_api_video_status_done(avp_pg_op_t *op);
 static void avp_api_video_delete_done(avp_pg_op_t *op);
 static void avp_api_video_delete_moved(void *data, ngx_int_t rc);
@@ -94,7 +93,7 @@ avp_api_video_list(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
                                "processing, completed or failed.");
     }
 
-    op = avp_request_op(r, &avp_stmt_video_list, 0, avp_api_doc_done);
+    op = avp_request_op(r, &avp_stmt_video_list, 0, avp_request_doc_done);
 
     if (op == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -111,7 +110,8 @@ avp_api_video_list(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
 ngx_int_t
 avp_api_video_get(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
 {
-    return avp_api_video_read(r, ctx, &avp_stmt_video_get, avp_api_doc_done);
+    return avp_api_video_read(r, ctx, &avp_stmt_video_get,
+                              avp_request_doc_done);
 }
 
 
@@ -119,7 +119,7 @@ ngx_int_t
 avp_api_video_metadata(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx)
 {
     return avp_api_video_read(r, ctx, &avp_stmt_video_metadata,
-                              avp_api_doc_done);
+                              avp_request_doc_done);
 }
 
 
@@ -145,24 +145,6 @@ avp_api_video_read(ngx_http_request_t *r, ngx_http_avp_ctx_t *ctx,
     (void) avp_pg_cstr(op, ctx->ids[0]);
 
     return avp_request_wait(r, op);
-}
-
-
-static void
-avp_api_doc_done(avp_pg_op_t *op)
-{
-    ngx_str_t            doc;
-    ngx_http_request_t  *r;
-
-    r = avp_request_resume(op);
-
-    if (r == NULL || avp_request_result(r, op) != NGX_OK) {
-        return;
-    }
-
-    doc = avp_pg_value(op, 0, "doc");
-
-    avp_request_finish(r, avp_reply_doc(r, NGX_HTTP_OK, &doc, NULL));
 }
 
 
