@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -855,6 +856,36 @@ def test_memory(run, framing):
     path.unlink()
     assert grown < 8 or is_asan()
     stack.check_logs()
+
+
+def test_memory_of_each(run):
+    """At most 512 KiB for each upload that runs, with the shipped
+    client_body_buffer_size."""
+    from rig import ROOT, is_asan
+    shipped = (ROOT / "conf/avp.conf").read_text()
+    size = re.search(r"client_body_buffer_size (\w+);", shipped).group(1)
+    stack = Stack(run, worker=False, locations={
+        "/api/v1/": "avp_api; client_max_body_size 0; "
+                    f"client_body_buffer_size {size};"})
+    assert post(stack, wire.video_form(mp4(1_000_000))).status == 201
+    count = 60
+    body = wire.video_form(mp4(900_000))
+    before, _ = stack.nginx.rss()
+    with contextlib.ExitStack() as many:
+        ws = [many.enter_context(Wire(stack.nginx)) for _ in range(count)]
+        for w in ws:
+            w.send(head(stack.token(), len(body)) + body[:380_000])
+        wait_until(lambda: len(wire.incoming(stack)) == count, 20)
+        now, _ = stack.nginx.rss()
+        for w in ws:
+            w.send(body[380_000:])
+        for w in ws:
+            assert w.answer().status == 201
+    _, peak = stack.nginx.rss()
+    print(f"{(now - before) / count / 1024:.0f} KiB an upload, "
+          f"{(peak - before) / count / 1024:.0f} at the peak")
+    assert is_asan() or (peak - before) / count < 512 * 1024
+    tidy(stack)
 
 
 def cpu(pid):
