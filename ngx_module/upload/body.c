@@ -101,6 +101,12 @@ avp_body_read(avp_body_t *b)
     r = b->request;
     rb = r->request_body;
 
+    if (rb == NULL) {
+        /* discarded before an internal redirect brought the request here */
+        avp_body_fail(b, AVP_ERR_BAD_REQUEST, NULL);
+        return;
+    }
+
     while (!b->failed) {
 
         if (b->in == NULL && rb->bufs) {
