@@ -1,6 +1,7 @@
 """The pipeline on real and generated clips, through `workerd transcode`."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
@@ -136,6 +137,27 @@ def test_one_pass_decodes_once(run):
     stats = job.doc["stats"]
     assert stats["passes"] == 1
     assert stats["framesDecoded"] <= 1.02 * job.doc["source"]["frames"]
+
+
+def test_files_appear_whole(beep, run):
+    """Under their own names only when they will not change any more: players
+    of a live encode know the prefix, and caches keep what they get."""
+    out = run.path / "out"
+    seen = {}
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(transcode, beep, out, "--qualities", "480p",
+                          "--early", "on")
+        while not job.done():
+            for path in [*out.glob("mp4/*.mp4"), *out.glob("webm/*.webm"),
+                         *out.glob("hls/*/*.m4s")]:
+                s = path.stat()
+                seen.setdefault(path, (s.st_ino, s.st_size))
+            wait([job], timeout=0.01)
+        job.result()
+    assert seen and not [*out.rglob("*.tmp")]
+    for path, first in seen.items():
+        s = path.stat()
+        assert (s.st_ino, s.st_size) == first, path
 
 
 def test_webm_by_setting(run):

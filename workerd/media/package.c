@@ -272,7 +272,9 @@ file_start(avp_packager_t *p, const avp_stream_spec_t *video,
     if (ret < 0) {
         return ret;
     }
-    p->ctx->url = av_strdup(p->path);
+    /* under its own name only once it is whole: the prefix is known to players
+     * of a live encode, and what they fetch is cached for ever */
+    p->ctx->url = av_asprintf("%s.tmp", p->path);
     if (p->ctx->url == NULL) {
         return AVERROR(ENOMEM);
     }
@@ -304,7 +306,7 @@ file_start(avp_packager_t *p, const avp_stream_spec_t *video,
 
     ret = av_dict_parse_string(&options, p->format->options, "=", ":", 0);
     if (ret >= 0) {
-        ret = avp_out_create(p->out, &p->ctx->pb, p->path);
+        ret = avp_out_create(p->out, &p->ctx->pb, p->ctx->url);
     }
     if (ret >= 0) {
         ret = avformat_write_header(p->ctx, &options);
@@ -428,7 +430,10 @@ avp_packager_finish(avp_packager_t *p, avp_rendition_t *r)
         ret = av_write_trailer(p->ctx);
     }
     if (ret >= 0) {
-        ret = avp_out_close(p->out, &p->ctx->pb);
+        ret = avp_out_publish(p->out, &p->ctx->pb, p->path);
+    }
+    if (ret == 0) {
+        ret = avp_out_fsync(p->out, p->path);
     }
     if (ret == 0) {
         ret = fill_rendition(p, r);
