@@ -40,6 +40,7 @@ strike(avp_guard_t *g, int64_t now)
         }
         if (now >= e->deadline) {
             (void) kill(-e->pid, SIGKILL);
+            (void) kill(e->pid, SIGKILL); /* before its setsid() */
             e->pid = 0;
             e->struck = true;
             avp_log(AVP_LOG_ERROR, "lease not confirmed in time, media process "
