@@ -15,8 +15,9 @@ enum { AVP_EXIT_OK = 0, AVP_EXIT_FAILED = 1, AVP_EXIT_USAGE = 2 };
 extern const char *avp_env_file;
 
 /*
- * Loads the settings from avp_env_file and the environment, sets the log's
- * level and logs ignored names once.  0, or -1 after saying what is wrong.
+ * Loads the settings from avp_env_file and the environment, for commands that
+ * need a database: one must be named.  Sets the log's level and logs ignored
+ * names once.  0, or -1 after saying what is wrong.
  */
 int avp_command_settings(avp_settings_t *s);
 

@@ -69,6 +69,14 @@ avp_command_settings(avp_settings_t *s)
         return -1;
     }
 
+    if (s->database_url == NULL) {
+        avp_command_error("DATABASE_URL is not set: name a file of settings "
+                          "by --env-file, or set it (or DB_HOST, DB_NAME ...) "
+                          "in the environment");
+        avp_settings_free(s);
+        return -1;
+    }
+
     avp_log_set_level((avp_log_level_t) s->log_level);
 
     if (ignored[0]) {

@@ -108,6 +108,18 @@ def test_database_down_is_said_without_the_password(workerd):
     assert "s3cret" not in p.stderr
 
 
+@pytest.mark.parametrize("command", [
+    ("migrate",), ("user", "list"), ("user", "add", "a@b.c"), ("sample",),
+    ("token", "--user", "a@b.c"), ("run", "--once"), ("reconcile",), ("gc",)],
+    ids=" ".join)
+def test_no_database_named_is_said(command, tmp_path):
+    p = run_command([WORKERD, *command], check=False, env={
+        "PATH": "/usr/bin:/bin", "JWT_SECRET": SECRET,
+        "STORAGE_DIR": str(tmp_path)})
+    assert p.returncode == 1, (p.returncode, p.stderr)
+    assert "DATABASE_URL is not set" in p.stderr
+
+
 def test_functions_missing_is_said(server, workerd):
     url = server.createdb("empty")
     p = workerd("user", "list", check=False, DATABASE_URL=url)
