@@ -169,8 +169,10 @@ fill_variant(avp_variant_t *v, const avp_hls_track_t *t, const char *uri)
     };
 }
 
-/* What the encoder promises, for a track that still grows: a segment of 6 s
- * can hold what the buffer saved up on top of 6 s at the cap. */
+/* What the encoder promises, for a track that still grows: any t seconds can
+ * hold what the buffer saved up on top of t seconds at the cap.  2 s: the
+ * shortest segments, and a clip may end after one.  (Over 6 s, the sum would
+ * be no promise: the first segments are shorter.) */
 static int64_t
 promised_peak(const avp_hls_track_t *t)
 {
@@ -184,7 +186,7 @@ promised_peak(const avp_hls_track_t *t)
     if (cap <= 0) {
         cap = (int64_t)par->width * par->height * 4; /* no promise was made */
     }
-    return cap + t->spec.bufsize / 6;
+    return cap + t->spec.bufsize / 2;
 }
 
 static void
