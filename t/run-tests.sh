@@ -192,7 +192,7 @@ stage_e2e() {
 
 stage_coverage() {
     heading "build (coverage)"
-    make_it coverage -s COVERAGE=1 workerd module build-cov/unit-tests \
+    make_it coverage -s COVERAGE=1 workerd module packtool build-cov/unit-tests \
         player || return 0
     browser_tools || return 0
     find build-cov -name '*.gcda' -delete
