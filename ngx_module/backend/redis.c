@@ -298,17 +298,30 @@ avp_redis_fail(avp_redis_cmd_t *cmd)
 }
 
 
+/* The oldest command of a queue, taken out of it; NULL when there is none. */
+
+static avp_redis_cmd_t *
+avp_redis_take(ngx_queue_t *queue)
+{
+    ngx_queue_t  *q;
+
+    if (ngx_queue_empty(queue)) {
+        return NULL;
+    }
+
+    q = ngx_queue_head(queue);
+    ngx_queue_remove(q);
+
+    return ngx_queue_data(q, avp_redis_cmd_t, queue);
+}
+
+
 static void
 avp_redis_tell(ngx_event_t *ev)
 {
-    ngx_queue_t      *q;
     avp_redis_cmd_t  *cmd;
 
-    while (!ngx_queue_empty(&avp_redis.failed)) {
-        q = ngx_queue_head(&avp_redis.failed);
-        ngx_queue_remove(q);
-        cmd = ngx_queue_data(q, avp_redis_cmd_t, queue);
-
+    while ((cmd = avp_redis_take(&avp_redis.failed)) != NULL) {
         cmd->done(cmd->data, 0, NULL);
         ngx_free(cmd);
     }
@@ -318,13 +331,9 @@ avp_redis_tell(ngx_event_t *ev)
 static void
 avp_redis_cmd_up(avp_redis_conn_t *rc)
 {
-    ngx_queue_t      *q;
     avp_redis_cmd_t  *cmd;
 
-    while (!ngx_queue_empty(&avp_redis.waiting)) {
-        q = ngx_queue_head(&avp_redis.waiting);
-        ngx_queue_remove(q);
-        cmd = ngx_queue_data(q, avp_redis_cmd_t, queue);
+    while ((cmd = avp_redis_take(&avp_redis.waiting)) != NULL) {
         avp_redis_send(cmd);
     }
 }
@@ -333,15 +342,11 @@ avp_redis_cmd_up(avp_redis_conn_t *rc)
 static void
 avp_redis_cmd_down(avp_redis_conn_t *rc)
 {
-    ngx_queue_t      *q;
     avp_redis_cmd_t  *cmd;
 
     /* those sent have been failed by hiredis, with NULL replies */
 
-    while (!ngx_queue_empty(&avp_redis.waiting)) {
-        q = ngx_queue_head(&avp_redis.waiting);
-        ngx_queue_remove(q);
-        cmd = ngx_queue_data(q, avp_redis_cmd_t, queue);
+    while ((cmd = avp_redis_take(&avp_redis.waiting)) != NULL) {
         avp_redis.count--;
         avp_redis_fail(cmd);
     }
