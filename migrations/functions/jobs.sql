@@ -511,6 +511,12 @@ BEGIN
                         || (p_doc ->> 'poster'),
         live_prefix = NULL, live_master = NULL, live_poster = NULL,
         error_code = NULL, error_message = NULL,
+        media = jsonb_strip_nulls(jsonb_build_object(
+            'dash', p_doc -> 'dash', 'preview', p_doc -> 'preview',
+            'thumbnails', p_doc -> 'thumbnails',
+            'audioTracks', p_doc -> 'audioTracks',
+            'subtitles', p_doc -> 'subtitles',
+            'passthrough', p_doc -> 'passthrough')),
         warnings = (SELECT coalesce(jsonb_agg(avp_clean(w, 500)), '[]')
                       FROM jsonb_array_elements_text(
                                CASE jsonb_typeof(p_doc -> 'warnings')

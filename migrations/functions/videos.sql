@@ -122,6 +122,26 @@ BEGIN
 END
 $$;
 
+-- A published file as a URL with a hole for its token; NULL for none.
+CREATE OR REPLACE FUNCTION avp_media_url(p_video uuid, p_prefix text, p_path text)
+RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT chr(1) || 'V' || p_video || '/' || p_prefix || '/' || p_path
+$$;
+
+CREATE OR REPLACE FUNCTION avp_thumbnails(p_video uuid, p_prefix text, p_media jsonb)
+RETURNS json
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce(json_agg(json_build_object(
+               'url', avp_media_url(p_video, p_prefix, t.doc ->> 'path'),
+               'webpUrl', avp_media_url(p_video, p_prefix, t.doc ->> 'webp'),
+               'time', t.doc -> 'time', 'width', t.doc -> 'width',
+               'height', t.doc -> 'height') ORDER BY t.n), '[]')
+      FROM jsonb_array_elements(CASE jsonb_typeof(p_media -> 'thumbnails')
+               WHEN 'array' THEN p_media -> 'thumbnails' ELSE '[]' END)
+           WITH ORDINALITY t(doc, n)
+$$;
+
 -- The published renditions of a video, as status shows them.
 CREATE OR REPLACE FUNCTION avp_formats(p_video uuid) RETURNS json
 LANGUAGE sql STABLE AS $$
@@ -180,7 +200,8 @@ BEGIN
         'progress', CASE WHEN v_done THEN 100
                          ELSE least(coalesce(j.progress, 0), 99) END,
         'processingDetails', json_build_object(
-            'formats', CASE WHEN v_done THEN avp_formats(v.id) ELSE '[]' END),
+            'formats', CASE WHEN v_done THEN avp_formats(v.id) ELSE '[]' END,
+            'passthrough', CASE WHEN v_done THEN v.media -> 'passthrough' END),
         'duration', v.duration, 'fileSize', v.original_size,
         'createdAt', avp_time(v.created_at),
         'completedAt', CASE WHEN v_done THEN avp_time(v.finished_at) END,
@@ -200,6 +221,12 @@ BEGIN
                              END,
         'storyboardUrl', CASE WHEN v_done THEN v_base || v.published_prefix
                                                || '/' || v.storyboard END,
+        'dashUrl', CASE WHEN v_done THEN avp_media_url(
+            v.id, v.published_prefix, v.media ->> 'dash') END,
+        'previewUrl', CASE WHEN v_done THEN avp_media_url(
+            v.id, v.published_prefix, v.media ->> 'preview') END,
+        'thumbnails', CASE WHEN v_done THEN avp_thumbnails(
+            v.id, v.published_prefix, v.media) ELSE '[]' END,
         'error', CASE WHEN v.status = 'failed' THEN v.error_message END,
         'errorCode', CASE WHEN v.status = 'failed' THEN v.error_code END,
         'warnings', v.warnings)::text;
@@ -300,7 +327,9 @@ BEGIN
             'resolution', v.resolution, 'frameRate', v.fps,
             'bitrate', round(v.bitrate / 1000.0) || 'k',
             'audioCodec', v.audio_codec, 'videoCodec', v.video_codec,
-            'fileSize', v.original_size)::text;
+            'fileSize', v.original_size,
+            'audioTracks', coalesce(v.media -> 'audioTracks', '[]'),
+            'subtitles', coalesce(v.media -> 'subtitles', '[]'))::text;
     END IF;
 END
 $$;

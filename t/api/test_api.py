@@ -67,7 +67,7 @@ def test_status_failed_and_pending(stack, videos_of):
         d = c.get(f"/api/v1/videos/{videos_of['pending']['id']}/status").json()
         assert d["status"] == "pending" and d["progress"] == 0
         assert d["playable"] is False and d["playbackUrl"] is None
-        assert d["processingDetails"] == {"formats": []}
+        assert d["processingDetails"] == {"formats": [], "passthrough": None}
 
 
 def test_metadata(stack, videos_of):
@@ -76,7 +76,8 @@ def test_metadata(stack, videos_of):
         assert d == {"duration": 2.0, "format": "mp4",
                      "resolution": "1920x1080", "frameRate": 25.0,
                      "bitrate": "5000k", "audioCodec": "aac",
-                     "videoCodec": "h264", "fileSize": 20000}
+                     "videoCodec": "h264", "fileSize": 20000,
+                     "audioTracks": [], "subtitles": []}
         problem(c.get(f"/api/v1/videos/{videos_of['pending']['id']}/metadata"),
                 409, "not_ready")
 

@@ -94,7 +94,8 @@ def test_status_shape(db, inc):
             "duration", "fileSize", "createdAt", "completedAt", "jobId",
             "playable", "playbackUrl", "thumbnailUrl", "storyboardUrl",
             "error", "errorCode", "warnings"} <= set(d)
-    assert d["processingDetails"] == {"formats": []} and d["progress"] == 0
+    assert d["processingDetails"] == {"formats": [], "passthrough": None}
+    assert d["progress"] == 0 and d["thumbnails"] == []
     assert d["duration"] is None and d["playbackUrl"] is None
     assert r.seq == db.row(video).seq
 
@@ -125,6 +126,44 @@ def test_status_shape(db, inc):
     assert row.bitrate == "995k"
 
 
+EXTRAS = {
+    "dash": "dash/manifest.mpd", "preview": "preview.webp",
+    "thumbnails": [
+        {"path": "thumbnails/t1.jpg", "webp": "thumbnails/t1.webp",
+         "time": 1.5, "width": 640, "height": 360},
+        {"path": "thumbnails/t2.jpg", "time": 9, "width": 640, "height": 360}],
+    "audioTracks": [{"language": "de", "label": "Deutsch", "channels": 2,
+                     "default": True}],
+    "subtitles": [{"language": "en", "label": "English", "kind": "captions",
+                   "forced": False}],
+    "passthrough": {"video": {"copied": False, "code": "rotated",
+                              "reason": "turned by 90 degrees"}}}
+
+
+def test_what_is_told_beside_the_results(db, inc):
+    user = db.user()
+    video, job = db.video(user)
+    before = db.call("video_status", user, False, video).doc
+    assert before["dashUrl"] is before["previewUrl"] is None
+    c = publish(db, inc, job, {**done_doc(), **EXTRAS, "other": 1})
+    base = f"\u0001V{video}/{c.prefix}/"
+
+    d = db.call("video_status", user, False, video).doc
+    assert d["dashUrl"] == base + "dash/manifest.mpd"
+    assert d["previewUrl"] == base + "preview.webp"
+    assert d["thumbnails"] == [
+        {"url": base + "thumbnails/t1.jpg",
+         "webpUrl": base + "thumbnails/t1.webp", "time": 1.5, "width": 640,
+         "height": 360},
+        {"url": base + "thumbnails/t2.jpg", "webpUrl": None, "time": 9,
+         "width": 640, "height": 360}]
+    assert d["processingDetails"]["passthrough"] == EXTRAS["passthrough"]
+    m = db.call("video_metadata", user, False, video).doc
+    assert m["audioTracks"] == EXTRAS["audioTracks"]
+    assert m["subtitles"] == EXTRAS["subtitles"]
+    assert "other" not in db.row(video).media
+
+
 def test_rungs_are_in_order(db, inc):
     user = db.user()
     video, job = db.video(user)
@@ -143,7 +182,8 @@ def test_metadata_shape(db, inc):
     assert db.call("video_metadata", user, False, video).doc == {
         "duration": 19.28, "format": "mp4", "resolution": "1920x1080",
         "frameRate": 25, "bitrate": "3718k", "audioCodec": "aac",
-        "videoCodec": "h264", "fileSize": 1000}
+        "videoCodec": "h264", "fileSize": 1000,
+        "audioTracks": [], "subtitles": []}
 
 
 def test_job_shape(db, inc):

@@ -10,6 +10,9 @@ from calls import WORKERD, Database, migrate
 from rig.run import ROOT
 
 
+SHIPPED = sorted(int(f.name[:4]) for f in (ROOT / "migrations").glob("*.sql"))
+
+
 @pytest.fixture
 def fresh(server):
     """An empty database's name and address."""
@@ -37,7 +40,7 @@ def test_twice(fresh):
     assert "applied 0001_tables.sql" in migrate(fresh).stdout
     again = migrate(fresh).stdout
     assert "applied" not in again and "up to date" in again
-    assert versions(fresh) == [1]
+    assert versions(fresh) == SHIPPED
 
 
 def test_two_at_once(fresh):
@@ -48,28 +51,28 @@ def test_two_at_once(fresh):
     outs = [p.communicate(timeout=60) for p in both]
     assert [p.returncode for p in both] == [0] * 4, outs
     assert sum("applied 0001" in o for o, _ in outs) == 1
-    assert versions(fresh) == [1]
+    assert versions(fresh) == SHIPPED
 
 
 def test_failing_file_leaves_nothing(fresh, folder):
     migrate(fresh)
-    (folder / "0002_bad.sql").write_text(
+    (folder / "0900_bad.sql").write_text(
         "CREATE TABLE half (a int);\nSELECT no_such_thing;\n")
     p = migrate(fresh, "--dir", folder, check=False)
-    assert p.returncode == 1 and "0002_bad.sql" in p.stderr
-    assert versions(fresh) == [1]
+    assert p.returncode == 1 and "0900_bad.sql" in p.stderr
+    assert versions(fresh) == SHIPPED
     d = Database(fresh)
     assert d.one("SELECT to_regclass('half') IS NULL")
     d.close()
 
 
 def test_outside_of_a_transaction(fresh, folder):
-    (folder / "0002_index.sql").write_text(
+    (folder / "0900_index.sql").write_text(
         "-- avp: no-transaction\n"
         "CREATE INDEX CONCURRENTLY IF NOT EXISTS idx_x ON videos (title);\n"
         "CREATE INDEX CONCURRENTLY IF NOT EXISTS idx_y ON videos (filename);\n")
     migrate(fresh, "--dir", folder)
-    assert versions(fresh) == [1, 2]
+    assert versions(fresh) == SHIPPED + [900]
     d = Database(fresh)
     assert d.one("SELECT count(*) FROM pg_indexes WHERE indexname IN"
                  " ('idx_x', 'idx_y')") == 2
@@ -103,7 +106,7 @@ def test_refuses_odd_names_and_twins(fresh, folder):
 
 def test_waits_for_a_lock_and_goes_on(fresh, folder):
     migrate(fresh)
-    (folder / "0002_column.sql").write_text(
+    (folder / "0900_column.sql").write_text(
         "ALTER TABLE videos ADD COLUMN extra int;\n")
     d = Database(fresh)
     with d.conn.transaction():
@@ -114,7 +117,7 @@ def test_waits_for_a_lock_and_goes_on(fresh, folder):
         said = p.stdout.readline()
     rest, err = p.communicate(timeout=60)
     assert "waiting for a lock" in said
-    assert p.returncode == 0 and "applied 0002" in rest, err
+    assert p.returncode == 0 and "applied 0900" in rest, err
     d.close()
 
 

@@ -311,5 +311,56 @@ START_TEST(document_paths)
 }
 END_TEST
 
+/* What is told beside the results: good ones, and each member gone wrong. */
+START_TEST(document_extras)
+{
+    static const char *const good[] = {
+        "{\"dash\":\"dash/manifest.mpd\",\"preview\":\"preview.webp\"}",
+        "{\"dash\":null,\"preview\":null,\"thumbnails\":[]}",
+        "{\"thumbnails\":[{\"path\":\"thumbnails/t1.jpg\",\"time\":1.5,"
+        "\"width\":640,\"height\":360,\"webp\":\"thumbnails/t1.webp\"}]}",
+        "{\"audioTracks\":[{\"language\":\"de\",\"label\":\"Deutsch\","
+        "\"channels\":2,\"default\":true},{\"language\":null,"
+        "\"label\":\"2\",\"channels\":6,\"default\":false}]}",
+        "{\"subtitles\":[{\"language\":\"en\",\"label\":\"English\","
+        "\"kind\":\"captions\",\"forced\":false}]}",
+        "{\"passthrough\":{\"video\":{\"copied\":false,\"code\":\"rotated\","
+        "\"reason\":\"turned by 90 degrees\"}}}",
+    };
+    static const char *const bad[] = {
+        "{\"dash\":\"dash/manifest.m3u8\"}",
+        "{\"preview\":\"../preview.webp\"}",
+        "{\"thumbnails\":[1]}",
+        "{\"thumbnails\":[{\"path\":\"t.webp\",\"time\":1,\"width\":1,"
+        "\"height\":1}]}",
+        "{\"thumbnails\":[{\"path\":\"t.jpg\",\"webp\":\"t.jpg\",\"time\":1,"
+        "\"width\":1,\"height\":1}]}",
+        "{\"thumbnails\":[{\"path\":\"t.jpg\",\"time\":-1,\"width\":1,"
+        "\"height\":1}]}",
+        "{\"thumbnails\":[{\"path\":\"t.jpg\",\"time\":1,\"width\":1}]}",
+        "{\"audioTracks\":[{\"label\":\"x\",\"channels\":0,"
+        "\"default\":true}]}",
+        "{\"audioTracks\":[{\"label\":\"x\",\"channels\":2,\"default\":1}]}",
+        "{\"audioTracks\":[{\"label\":\"a\\nb\",\"channels\":2,"
+        "\"default\":true}]}",
+        "{\"subtitles\":[{\"label\":\"x\",\"kind\":\"chapters\","
+        "\"forced\":false}]}",
+        "{\"passthrough\":{\"video\":{\"copied\":true}}}",
+        "{\"passthrough\":{\"video\":1}}",
+        "{\"passthrough\":{\"text\":{}}}",
+        "{\"passthrough\":[]}",
+    };
+    const char *why;
+
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        ck_assert_msg(avp_media_doc_check(good[i], &why) == 0, "%s: %s",
+                      good[i], why);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        doc_refused(bad[i]);
+    }
+}
+END_TEST
+
 UNIT_SUITE(media_message, plan, progress, errors, junk, too_long, documents,
-           document_members, document_paths)
+           document_members, document_paths, document_extras)

@@ -159,6 +159,9 @@ END_TEST
     "\"size\":" mp4_size "},{\"format\":\"hls\",\"quality\":\"480p\","         \
     "\"path\":\"hls/480p.m3u8\",\"size\":" hls_size "}]}"
 
+#define EXTRA_DOC(member, path) "{\"" member "\":\"" path "\"}"
+#define THUMBNAIL_DOC "{\"thumbnails\":[{\"path\":\"t.jpg\",\"webp\":\"t.webp\"}]}"
+
 START_TEST(verified)
 {
     const char *why;
@@ -185,6 +188,19 @@ START_TEST(verified)
     put(AT "/poster.jpg", 0);
     ck_assert_int_eq(avp_store_verify(fd, DOC("100", "50"), &why), -1);
     put(AT "/poster.jpg", 5);
+
+    /* what is told beside the results has to be there too */
+    ck_assert_int_eq(avp_store_verify(fd, EXTRA_DOC("dash", "d.mpd"), &why),
+                     -1);
+    put(AT "/d.mpd", 5);
+    ck_assert_int_eq(avp_store_verify(fd, EXTRA_DOC("dash", "d.mpd"), &why), 0);
+    ck_assert_int_eq(avp_store_verify(fd, EXTRA_DOC("preview", "p.webp"), &why),
+                     -1);
+    ck_assert_int_eq(avp_store_verify(fd, THUMBNAIL_DOC, &why), -1);
+    put(AT "/t.jpg", 5);
+    ck_assert_int_eq(avp_store_verify(fd, THUMBNAIL_DOC, &why), -1);
+    put(AT "/t.webp", 5);
+    ck_assert_int_eq(avp_store_verify(fd, THUMBNAIL_DOC, &why), 0);
 
     /* a link is no result, whatever it points to */
     put(AT "/mp4/real.mp4", 100);

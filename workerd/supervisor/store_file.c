@@ -253,27 +253,55 @@ segments_of(int at, const char *quality)
     return sum;
 }
 
+/* The file that a member names; a member that names none is fine. */
+static int
+named_is_there(int prefix_fd, const json_t *o, const char *name)
+{
+    const char *path = json_string_value(json_object_get(o, name));
+
+    return path == NULL || size_of(prefix_fd, path) > 0;
+}
+
+static int
+extras_are_there(int prefix_fd, const json_t *o)
+{
+    static const char *const names[] = { "poster", "storyboard", "master",
+                                         "dash", "preview" };
+    size_t  i;
+    json_t *t;
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (!named_is_there(prefix_fd, o, names[i])) {
+            return 0;
+        }
+    }
+    json_array_foreach(json_object_get(o, "thumbnails"), i, t) {
+        if (!named_is_there(prefix_fd, t, "path")
+            || !named_is_there(prefix_fd, t, "webp"))
+        {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 int
 avp_store_verify(int prefix_fd, const char *doc, const char **why)
 {
-    static const char *const names[] = { "poster", "storyboard", "master" };
-    json_t                  *o, *r, *results;
-    const char              *path, *format;
-    int64_t                  size, stated;
-    size_t                   i;
-    int                      rc = -1;
+    json_t     *o, *r, *results;
+    const char *path, *format;
+    int64_t     size, stated;
+    size_t      i;
+    int         rc = -1;
 
     *why = "not a document";
     o = json_loads(doc, 0, NULL);
     if (o == NULL) {
         return -1;
     }
-    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        path = json_string_value(json_object_get(o, names[i]));
-        if (path != NULL && size_of(prefix_fd, path) <= 0) {
-            *why = "an image or a playlist is not there";
-            goto done;
-        }
+    if (!extras_are_there(prefix_fd, o)) {
+        *why = "an image or a playlist is not there";
+        goto done;
     }
     results = json_object_get(o, "results");
     json_array_foreach(results, i, r) {
