@@ -1,5 +1,6 @@
 #include "workerd/media/probe.h"
 
+#include "workerd/media/choose.h"
 #include "workerd/media/compat.h"
 #include "workerd/media/demux.h"
 
@@ -20,109 +21,6 @@
 #define SCAN_MAX 65536       /* times kept of a whole scan */
 #define SCAN_SECONDS 3       /* of wall time, for a whole scan */
 #define END_SECONDS 1        /* of wall time, to find the end by a seek */
-
-/* --- streams ------------------------------------------------------------ */
-
-static bool
-is_encrypted(const AVStream *st)
-{
-    size_t   size;
-    uint32_t tag = st->codecpar->codec_tag;
-
-    return avp_stream_side_data(st, AV_PKT_DATA_ENCRYPTION_INIT_INFO, &size)
-           || tag == MKTAG('e', 'n', 'c', 'v') || tag == MKTAG('e', 'n', 'c', 'a')
-           || tag == MKTAG('d', 'r', 'm', 's') || tag == MKTAG('d', 'r', 'm', 'i');
-}
-
-static int
-choose_video(avp_probe_t *p, const AVFormatContext *ctx, const avp_job_t *job,
-             avp_fail_t *fail)
-{
-    int                      best = -1, score = -1;
-    const AVCodecParameters *par;
-
-    for (unsigned i = 0; i < ctx->nb_streams; i++) {
-        const AVStream *st = ctx->streams[i];
-        int             s;
-
-        if (st->codecpar->codec_type != AVMEDIA_TYPE_VIDEO
-            || (st->disposition & (AV_DISPOSITION_ATTACHED_PIC
-                                   | AV_DISPOSITION_TIMED_THUMBNAILS))) {
-            continue;
-        }
-
-        s = (st->disposition & AV_DISPOSITION_DEFAULT ? 1 : 0)
-            + (st->codecpar->width > 0 ? 4 : 0)
-            + (avp_decoder_allowed(job, st->codecpar->codec_id) ? 2 : 0);
-        if (s > score) {
-            score = s;
-            best = (int)i;
-        }
-    }
-
-    if (best < 0) {
-        return avp_fail(fail, AVP_ERR_NO_VIDEO, "no video among %u streams",
-                        ctx->nb_streams);
-    }
-
-    par = ctx->streams[best]->codecpar;
-    p->video = best;
-
-    if (is_encrypted(ctx->streams[best])) {
-        return avp_fail(fail, AVP_ERR_ENCRYPTED, "the video is encrypted");
-    }
-    if (!avp_decoder_allowed(job, par->codec_id)) {
-        return avp_fail(fail, AVP_ERR_UNSUPPORTED_CODEC,
-                        "%s is not decoded here",
-                        avcodec_get_name(par->codec_id));
-    }
-    return 0;
-}
-
-static void
-choose_audio(avp_probe_t *p, AVFormatContext *ctx, const avp_job_t *job)
-{
-    const AVDictionaryEntry *e;
-    int n = av_find_best_stream(ctx, AVMEDIA_TYPE_AUDIO, -1, p->video, NULL, 0);
-
-    /* the container's default track wins over libav's taste */
-    for (unsigned i = 0; i < ctx->nb_streams; i++) {
-        const AVStream *st = ctx->streams[i];
-
-        if (st->codecpar->codec_type == AVMEDIA_TYPE_AUDIO
-            && (st->disposition & AV_DISPOSITION_DEFAULT)
-            && avp_decoder_allowed(job, st->codecpar->codec_id)
-            && st->codecpar->sample_rate > 0) {
-            n = (int)i;
-            break;
-        }
-    }
-
-    p->audio = -1;
-    if (n < 0) {
-        return;
-    }
-
-    if (is_encrypted(ctx->streams[n])
-        || !avp_decoder_allowed(job, ctx->streams[n]->codecpar->codec_id)) {
-        snprintf(p->warning, sizeof(p->warning),
-                 "the sound (%s) is not decoded here and was left out",
-                 avcodec_get_name(ctx->streams[n]->codecpar->codec_id));
-        return;
-    }
-
-    p->audio = n;
-    e = av_dict_get(ctx->streams[n]->metadata, "language", NULL, 0);
-    if (e && strlen(e->value) == 3 && strcmp(e->value, "und") != 0) {
-        for (int i = 0; i < 3; i++) {
-            p->language[i] = av_tolower(e->value[i]);
-            if (p->language[i] < 'a' || p->language[i] > 'z') {
-                p->language[0] = '\0';
-                break;
-            }
-        }
-    }
-}
 
 /* --- the picture -------------------------------------------------------- */
 
@@ -588,10 +486,10 @@ avp_probe(avp_probe_t *p, int fd, const avp_job_t *job, avp_fail_t *fail)
     p->format = d.format;
     p->size = d.size;
 
-    if (choose_video(p, d.ctx, job, fail)) {
+    if (avp_choose_video(p, d.ctx, job, fail)) {
         goto done;
     }
-    choose_audio(p, d.ctx, job);
+    avp_choose_audio(p, d.ctx, job);
     st = d.ctx->streams[p->video];
 
     if (copy_stream(&p->vpar, &p->vtb, p->vcodec, st)
