@@ -88,7 +88,8 @@ $(MODULE): $(MODULE_DEPS) config ngx_module/build.sh
 	  bash ngx_module/build.sh "$(CURDIR)"
 
 UNIT_WORKERD_OBJS := $(patsubst %,$(OBJ)/workerd/%.o,media/sandbox \
-                   media/playlist media/codec_string media/fragment \
+                   media/playlist media/master media/codec_string \
+                   media/fragment \
                    log supervisor/store_file supervisor/child \
                    supervisor/guard supervisor/redis)
 
@@ -97,12 +98,14 @@ $(BUILD)/unit-tests: $(UNIT_OBJS) $(UNIT_WORKERD_OBJS) $(BUILD)/libavp.a
 
 # Feeds the packagers without the pipeline; t/media/test_package.py runs it.
 PACKTOOL_OBJS := $(patsubst %,$(OBJ)/workerd/media/%.o,out package \
-                   package_mp4 package_webm package_hls hls_track fragment \
-                   playlist codec_string picture poster storyboard clip)
+                   package_mp4 package_webm package_hls hls_finish hls_text \
+                   hls_track fragment \
+                   playlist master codec_string picture poster storyboard \
+                   clip)
 
 packtool: $(BUILD)/packtool
 
-$(BUILD)/packtool: $(OBJ)/t/media/packtool.o $(PACKTOOL_OBJS)
+$(BUILD)/packtool: $(OBJ)/t/media/packtool.o $(PACKTOOL_OBJS) $(BUILD)/libavp.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(shell $(PKG) --libs $(MEDIA_PKGS)) -lpthread -lm
 
 unit: $(BUILD)/unit-tests

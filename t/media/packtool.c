@@ -4,10 +4,15 @@
  *
  *   packtool package SRC OUTDIR [--webm] [--budget N] [--cap N] [--no-audio]
  *            [--rungs 480p,720p] [--audio-first]
+ *            [--sound NAME:LABEL:LANGUAGE:FLAGS]...
+ *            [--text NAME:LABEL:LANGUAGE:FLAGS:CUES]...
  *   packtool images SRC OUTDIR [--duration SECONDS]
  *   packtool clip OUT.mp4 ...            (as workerd clip)
  *
  * package: audio and video are written by a thread each, as in the media process.
+ * --sound adds a rendition of the same packets; FLAGS are letters: d default,
+ * s surround, a audio description, f forced, c captions.  CUES is a file of
+ * lines "start end payload", times in us, "\\n" for a line's end.
  * Prints one JSON object per line: what became playable and each rendition.
  * The source's time stamps are moved so that they keep the contract of
  * package.h: first frame at 0, priming before 0.
@@ -21,6 +26,7 @@
 #include <libavutil/avstring.h>
 #include <libavutil/mem.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
@@ -31,6 +37,7 @@
 #include <unistd.h>
 
 #define RUNGS 4
+#define SOUNDS 12
 
 typedef struct {
     AVPacket        **packets;
@@ -40,7 +47,9 @@ typedef struct {
 
 static source_t         sources[2];
 static avp_packager_t  *files[RUNGS];
-static avp_hls_track_t *video_tracks[RUNGS], *audio_track;
+static avp_hls_track_t *video_tracks[RUNGS], *sounds[1 + SOUNDS];
+static char            *sound_args[SOUNDS], *text_args[SOUNDS];
+static int              nsounds, nsound_args, ntext_args;
 static int              nrungs, with_audio = 1, failed;
 static pthread_barrier_t barrier;
 static int              audio_first;
@@ -145,8 +154,8 @@ feed(void *arg)
                 check("hls", avp_hls_write(video_tracks[r], s->packets[i]));
             }
         }
-        if (which == AVP_PKT_AUDIO && audio_track != NULL) {
-            check("hls audio", avp_hls_write(audio_track, s->packets[i]));
+        for (int a = 0; a < nsounds && which == AVP_PKT_AUDIO; a++) {
+            check("hls audio", avp_hls_write(sounds[a], s->packets[i]));
         }
     }
     for (int r = 0; r < nrungs && !failed; r++) {
@@ -155,8 +164,8 @@ feed(void *arg)
             check("hls end", avp_hls_end(video_tracks[r]));
         }
     }
-    if (which == AVP_PKT_AUDIO && audio_track != NULL && !failed) {
-        check("hls audio end", avp_hls_end(audio_track));
+    for (int a = 0; a < nsounds && which == AVP_PKT_AUDIO && !failed; a++) {
+        check("hls audio end", avp_hls_end(sounds[a]));
     }
     if (which == AVP_PKT_AUDIO && audio_first) {
         pthread_barrier_wait(&barrier);
@@ -216,6 +225,74 @@ on_playable(void *ctx)
     fflush(stdout);
 }
 
+/* The part of an argument up to the next colon. */
+static char *
+part(char **arg)
+{
+    char *s = strsep(arg, ":");
+
+    return s != NULL ? s : (char *)"";
+}
+
+static int
+open_sound(avp_hls_t *hls, char *arg)
+{
+    avp_stream_spec_t spec = sources[1].spec;
+    avp_hls_sound_t   sound = { .spec = &spec };
+    char             *flags;
+
+    sound.name = part(&arg);
+    sound.label = part(&arg);
+    av_strlcpy(spec.language, part(&arg), sizeof(spec.language));
+    flags = part(&arg);
+    sound.is_default = strchr(flags, 'd') != NULL;
+    sound.surround = strchr(flags, 's') != NULL;
+    sound.described = strchr(flags, 'a') != NULL;
+    return avp_hls_audio(hls, &sounds[nsounds++], &sound);
+}
+
+/* A text track with all its cues; says how many were dropped. */
+static int
+add_text(avp_hls_t *hls, char *arg)
+{
+    avp_hls_text_spec_t spec = { 0 };
+    avp_hls_text_t     *t;
+    char               *flags, *line = NULL, *payload, *p;
+    size_t              room = 0;
+    int                 ret, dropped = 0;
+    FILE               *f;
+
+    spec.name = part(&arg);
+    spec.label = part(&arg);
+    spec.language = part(&arg);
+    flags = part(&arg);
+    spec.is_default = strchr(flags, 'd') != NULL;
+    spec.forced = strchr(flags, 'f') != NULL;
+    spec.captions = strchr(flags, 'c') != NULL;
+    ret = avp_hls_text(hls, &t, &spec);
+    f = fopen(part(&arg), "r");
+    if (f == NULL) {
+        return AVERROR(errno);
+    }
+    while (ret >= 0 && getline(&line, &room, f) > 0) {
+        int64_t start = strtoll(line, &payload, 10);
+        int64_t end = strtoll(payload, &payload, 10);
+
+        payload[strcspn(payload, "\n")] = '\0';
+        payload += *payload == ' ';
+        while ((p = strstr(payload, "\\n")) != NULL) {
+            *p = '\n';
+            memmove(p + 1, p + 2, strlen(p + 2) + 1);
+        }
+        ret = avp_hls_text_cue(t, start, end, payload);
+        dropped += ret > 0;
+    }
+    free(line);
+    fclose(f);
+    printf("{\"dropped\": %d}\n", dropped);
+    return ret < 0 ? ret : avp_hls_text_end(t);
+}
+
 static int
 open_all(avp_out_t *out, avp_hls_t *hls, int webm, char *rungs)
 {
@@ -224,7 +301,18 @@ open_all(avp_out_t *out, avp_hls_t *hls, int webm, char *rungs)
     int                      ret = 0;
 
     if (audio != NULL && !webm) {
-        ret = avp_hls_audio(hls, &audio_track, audio);
+        avp_hls_sound_t sound = { .spec = audio,
+                                  .name = "audio",
+                                  .label = "Audio",
+                                  .is_default = true };
+
+        ret = avp_hls_audio(hls, &sounds[nsounds++], &sound);
+    }
+    for (int i = 0; i < nsound_args && ret >= 0; i++) {
+        ret = open_sound(hls, sound_args[i]);
+    }
+    for (int i = 0; i < ntext_args && ret >= 0; i++) {
+        ret = add_text(hls, text_args[i]);
     }
     for (char *r = strtok_r(rungs, ",", &save); r != NULL && ret >= 0;
          r = strtok_r(NULL, ",", &save)) {
@@ -404,6 +492,8 @@ main(int argc, char **argv)
         { "rungs", required_argument, NULL, 'r' },
         { "audio-first", no_argument, NULL, 'a' },
         { "duration", required_argument, NULL, 'd' },
+        { "sound", required_argument, NULL, 's' },
+        { "text", required_argument, NULL, 't' },
         { NULL, 0, NULL, 0 },
     };
     char    rungs[64] = "480p";
@@ -436,6 +526,14 @@ main(int argc, char **argv)
             break;
         case 'd':
             duration = atof(optarg);
+            break;
+        case 's':
+            sound_args[nsound_args] = optarg;
+            nsound_args += nsound_args + 1 < SOUNDS;
+            break;
+        case 't':
+            text_args[ntext_args] = optarg;
+            ntext_args += ntext_args + 1 < SOUNDS;
             break;
         default:
             return 2;

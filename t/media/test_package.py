@@ -121,6 +121,139 @@ def test_mp4_and_hls(clip, out):
     assert rung["mime"] == "application/vnd.apple.mpegurl"
 
 
+def test_many_sounds(clip, out):
+    """Each its own rendition, in one group; a group more for surround."""
+    _, playable, o = package(
+        clip, out, "--sound", "audio-2:Audio:deu:", "--sound",
+        "audio-3:Comments \"live\":eng:a", "--sound", "audio-4:Audio:deu:",
+        "--sound", "surround:Audio:eng:s")
+    assert playable["audio"] >= 1
+    o.check(frames=500, fps=25)
+    for name in ("master", "480p"):
+        m = parse_master(out / f"hls/{name}.m3u8")
+        rows = [(a["GROUP-ID"], a["NAME"], a["LANGUAGE"], a["URI"][:-11],
+                 a["DEFAULT"], a["AUTOSELECT"]) for a in m.audio]
+        assert rows == [
+            ("audio", "Audio", "en", "audio", "YES", "YES"),
+            ("audio", "Audio 2", "de", "audio-2", "NO", "YES"),
+            ("audio", "Comments 'live'", "en", "audio-3", "NO", "YES"),
+            ("audio", "Audio 3", "de", "audio-4", "NO", "NO"),
+            ("surround", "Audio", "en", "surround", "YES", "YES"),
+            ("surround", "Audio 2", "de", "audio-2", "NO", "YES"),
+            ("surround", "Comments 'live'", "en", "audio-3", "NO", "YES"),
+            ("surround", "Audio 3", "de", "audio-4", "NO", "NO")]
+        assert [a.get("CHARACTERISTICS") for a in m.audio[:4]] == [
+            None, None, "public.accessibility.describes-video", None]
+        assert [(v["URI"], v["AUDIO"]) for v in m.variants] == [
+            ("480p/index.m3u8", "audio"), ("480p/index.m3u8", "surround")]
+    live = parse_master(out / "hls/live-master.m3u8")
+    assert [a["URI"] for a in live.audio] == ["audio/live.m3u8"]
+    assert decode(out / "hls/audio-3/index.m3u8")["a"] == decode(
+        out / "hls/audio/index.m3u8")["a"]
+
+
+@pytest.mark.parametrize("sound", [
+    "audio:Again:eng:", "audio-2:Same:eng:|audio-2:Same:eng:",
+    "surround:A:eng:s|surround-2:A:eng:s", "a-name-too-long-for-it:A:eng:"])
+def test_sounds_refused(clip, out, sound):
+    options = [x for s in sound.split("|") for x in ("--sound", s)]
+    p = package(clip, out, *options, check=False)
+    assert p.returncode == 1 and "Invalid argument" in p.stderr
+    assert not (out / "hls/master.m3u8").exists()
+
+
+def parse_vtt(path):
+    """[(start, end, payload)] of a WebVTT file, and its header's lines."""
+    head, *blocks = path.read_text().rstrip("\n").split("\n\n")
+    clock = r"(\d\d):(\d\d):(\d\d\.\d{3})"
+    cues = []
+    for block in blocks:
+        times, payload = block.split("\n", 1)
+        g = re.fullmatch(f"{clock} --> {clock}", times).groups()
+        at = [int(h) * 3600 + int(m) * 60 + float(s)
+              for h, m, s in (g[:3], g[3:])]
+        cues.append((*at, payload))
+    return head.splitlines(), cues
+
+
+CUES = """\
+0 1500000 First
+1500000 1500100 A blink
+1900000 2100000 Over <i>a</i> cut\\nin two lines
+2000000 4000000 A segment\\n\\n\\n
+5000000 13000000 Over three\r\\nof them
+5500000 5600000 \\n\\n
+19999999 25000000 Late
+20000000 21000000 Too late
+"""
+
+
+def test_texts(clip, run, out):
+    """Cut where video is; a cue is in each segment that it is shown in."""
+    cues = run.path / "cues"
+    cues.write_text(CUES)
+    _, _, o = package(
+        clip, out, "--rungs", "480p,720p",
+        "--text", f"text-1:Says:eng:dc:{cues}",
+        "--text", f"text-2:Says:fra:f:{cues}",
+        "--text", f"text-3:Empty:fra::/dev/null")
+    o.check(frames=500, fps=25)
+    video = parse_media(out / "hls/480p/index.m3u8")
+    for text in ("text-1", "text-2"):
+        lines = (out / f"hls/{text}/index.m3u8").read_text()
+        assert lines == (out / "hls/480p/index.m3u8").read_text().replace(
+            '#EXT-X-MAP:URI="init.mp4"\n', "").replace(".m4s", ".vtt")
+        head, whole = parse_vtt(out / f"hls/{text}/all.vtt")
+        assert head == ["WEBVTT"]
+        assert whole == [
+            (0, 1.5, "First"), (1.5, 1.501, "A blink"),
+            (1.9, 2.1, "Over <i>a</i> cut\nin two lines"),
+            (2, 4, "A segment"), (5, 13, "Over three\nof them"),
+            (20, 25, "Late")]
+        for i, (a, b) in enumerate(zip(video.cuts, video.cuts[1:])):
+            head, found = parse_vtt(out / f"hls/{text}/s{i:05d}.vtt")
+            assert head == ["WEBVTT", "X-TIMESTAMP-MAP="
+                            "LOCAL:00:00:00.000,MPEGTS:0"]
+            # the last begins a microsecond before the end
+            assert found == [c for c in whole if c[1] > a and (
+                c[0] < b or c[0] == 20 == b)]
+    assert not (out / "hls/text-3").exists()
+    for name in ("master", "480p", "720p"):
+        m = parse_master(out / f"hls/{name}.m3u8")
+        assert [(t["NAME"], t["LANGUAGE"], t["DEFAULT"], t["FORCED"],
+                 t["URI"], t.get("CHARACTERISTICS")) for t in m.texts] == [
+            ("Says", "en", "YES", "NO", "text-1/index.m3u8",
+             "public.accessibility.transcribes-spoken-dialog,"
+             "public.accessibility.describes-music-and-sound"),
+            ("Says 2", "fr", "NO", "YES", "text-2/index.m3u8", None)]
+        assert all(v["SUBTITLES"] == t["GROUP-ID"] and
+                   v["CLOSED-CAPTIONS"] == "NONE"
+                   for v in m.variants for t in m.texts)
+
+
+def test_texts_have_bounds(clip, run, out):
+    """65536 cues; and cues without an end are not repeated for ever."""
+    cues = run.path / "cues"
+    cues.write_text("".join(f"{i} 30000000 {i:060d}\n"
+                            for i in range(66000)))
+    out.mkdir()
+    p = run_command([PACKTOOL, "package", clip, out, "--text",
+                     f"text-1:Many:eng::{cues}"])
+    assert '{"dropped": 464}' in p.stdout
+    sizes = [f.stat().st_size for f in sorted(out.glob("hls/text-1/s*.vtt"))]
+    assert len(parse_vtt(out / "hls/text-1/s00000.vtt")[1]) == 65536
+    assert sum(sizes[1:]) < 24 << 20
+
+
+@pytest.mark.parametrize("line", [
+    "-1 5 x", "5 5 x", "7 5 x", "9 10 later\n8 9 earlier"])
+def test_texts_out_of_order(clip, run, out, line):
+    cues = run.path / "cues"
+    cues.write_text(f"{line}\n")
+    p = package(clip, out, "--text", f"text-1:A:eng::{cues}", check=False)
+    assert p.returncode == 1 and "Invalid argument" in p.stderr
+
+
 def test_two_rungs(clip, out):
     renditions, _, o = package(clip, out, "--rungs", "480p,720p")
     o.check(frames=500, fps=25)

@@ -116,6 +116,8 @@ class Master:
     version: int = 0
     independent: bool = False
     audio: list = dataclasses.field(default_factory=list)     # attributes
+    texts: list = dataclasses.field(default_factory=list)     # attributes
+    iframes: list = dataclasses.field(default_factory=list)   # attributes
     variants: list = dataclasses.field(default_factory=list)  # attributes
 
 
@@ -130,7 +132,11 @@ def parse_master(path):
         elif tag == "#EXT-X-INDEPENDENT-SEGMENTS":
             m.independent = True
         elif tag == "#EXT-X-MEDIA":
-            m.audio.append(attributes(value))
+            found = attributes(value)
+            {"AUDIO": m.audio, "SUBTITLES": m.texts}[found["TYPE"]].append(
+                found)
+        elif tag == "#EXT-X-I-FRAME-STREAM-INF":
+            m.iframes.append(attributes(value))
         elif tag == "#EXT-X-STREAM-INF":
             inf = attributes(value)
         elif line.startswith("#"):
@@ -387,8 +393,13 @@ class Output:
 
     def rungs(self):
         """Folders of video tracks below hls/."""
-        return sorted(p.name for p in self.hls.iterdir()
-                      if p.is_dir() and p.name != "audio")
+        return sorted(p.name for p in self.hls.iterdir() if p.is_dir()
+                      and not re.match("audio|surround|text-", p.name))
+
+    def sounds(self):
+        """Folders of sounds, the default one first."""
+        return sorted(p.name for p in self.hls.iterdir() if p.is_dir()
+                      and re.match("audio|surround", p.name))
 
     def check(self, frames=None, fps=None):
         """All of it; the names of the renditions that were there."""
@@ -486,11 +497,12 @@ class Output:
         at = 0
         for cut, (_, path) in zip(vod.cuts, vod.segments):
             fragments = parse_fragments(path.read_bytes())
+            sound = re.match("audio|surround", name)
             for i, f in enumerate(fragments):
                 assert f.tfdt == at, f"{path}: tfdt {f.tfdt}, not {at}"
                 at += sum(f.durations)
                 assert f.sync[0], f"{path}: begins without sync sample"
-                if name == "audio":
+                if sound:
                     continue
                 assert has_idr(f.first), f"{path}: no IDR first"
                 assert not any(f.sync[1:]), f"{path}: a moof has many keys"
@@ -500,7 +512,7 @@ class Output:
                     begin = (shown[0] - skip) / scale
                     assert abs(begin - cut) < 0.0001, (
                         f"{path}: begins at {begin}, playlist says {cut}")
-            if name == "audio" and path.name != "s00000.m4s":
+            if sound and path.name != "s00000.m4s":
                 begin = (fragments[0].tfdt - skip) / scale
                 assert abs(begin - cut) < 0.0001, (
                     f"{path}: begins at {begin}, playlist says {cut}")
@@ -515,12 +527,13 @@ class Output:
             assert t.cuts == first.cuts, f"{name} is cut differently"
             assert t.target == first.target
         audio = None
-        if (self.hls / "audio").is_dir():
-            audio = self.check_track("audio")
-            assert audio.target == first.target
-            for v, a in zip(first.cuts[1:-1], audio.cuts[1:-1]):
+        for sound in self.sounds():
+            track = self.check_track(sound)
+            audio = audio or track
+            assert track.target == first.target
+            for v, a in zip(first.cuts[1:-1], track.cuts[1:-1]):
                 assert -0.0001 < a - v <= AAC_FRAME, (
-                    f"audio is cut at {a}, video at {v}")
+                    f"{sound} is cut at {a}, video at {v}")
         self._check_grid(first, fps)
         master = parse_master(self.hls / "master.m3u8")
         assert {v["URI"] for v in master.variants} == {
@@ -528,7 +541,7 @@ class Output:
         self._check_master(master, tracks, audio)
         for name in tracks:
             one = parse_master(self.hls / f"{name}.m3u8")
-            assert [v["URI"] for v in one.variants] == [f"{name}/index.m3u8"]
+            assert {v["URI"] for v in one.variants} == {f"{name}/index.m3u8"}
             self._check_master(one, tracks, audio)
             self._check_decoded(self.hls / f"{name}.m3u8", decode(
                 self.hls / f"{name}.m3u8"), frames)
@@ -550,11 +563,14 @@ class Output:
         assert master.version == 7 and master.independent, master.path
         sound = (0, 0)
         if audio is not None:
-            assert len(master.audio) == 1, master.path
-            a = master.audio[0]
-            assert a["TYPE"] == "AUDIO" and a["URI"] == "audio/index.m3u8"
-            assert a["LANGUAGE"] and a["DEFAULT"] == "YES"
-            assert int(a["CHANNELS"]) >= 1
+            assert {a["URI"] for a in master.audio} == {
+                f"{s}/index.m3u8" for s in self.sounds()}, master.path
+            assert master.audio[0]["URI"] == "audio/index.m3u8"
+            defaults = [a for a in master.audio if a["DEFAULT"] == "YES"]
+            assert len(defaults) == len({
+                a["GROUP-ID"] for a in master.audio}), master.path
+            for a in master.audio:
+                assert a["LANGUAGE"] and int(a["CHANNELS"]) >= 1
             sound = measured(audio)
         else:
             assert not master.audio, master.path
@@ -584,7 +600,8 @@ class Output:
         avcc = re.search(rb"avcC\x01(...)", track.map.read_bytes(), re.S)
         assert codecs[0] == "avc1." + avcc.group(1).hex(), v
         if audio is not None:
-            assert codecs[1] == "mp4a.40.2" and v["AUDIO"] == "audio", v
+            assert codecs[1] == "mp4a.40.2", v
+            assert v["AUDIO"] in ("audio", "surround"), v
         else:
             assert "AUDIO" not in v
         assert v["CLOSED-CAPTIONS"] == "NONE", v

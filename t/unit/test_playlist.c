@@ -1,4 +1,5 @@
 #include "t/unit/unit.h"
+#include "workerd/media/master.h"
 #include "workerd/media/playlist.h"
 
 #include <stdlib.h>
@@ -48,10 +49,12 @@ START_TEST(names)
 {
     char name[16];
 
-    avp_segment_name(name, 0);
+    avp_segment_name(name, 0, "m4s");
     ck_assert_str_eq(name, "s00000.m4s");
-    avp_segment_name(name, 123456);
-    ck_assert_str_eq(name, "s123456.m4s");
+    avp_segment_name(name, 123456, "vtt");
+    ck_assert_str_eq(name, "s123456.vtt");
+    avp_segment_name(name, (size_t)-1, "m4s");
+    ck_assert_uint_lt(strlen(name), 16);
 }
 END_TEST
 
@@ -145,22 +148,53 @@ START_TEST(bitrates)
 }
 END_TEST
 
+/* The text of a playlist, each line as it should be. */
+static void
+check_text(char *text, const char *want)
+{
+    ck_assert_ptr_nonnull(text);
+    ck_assert_str_eq(text, want);
+    free(text);
+}
+
+START_TEST(media_text)
+{
+    avp_segment_t s[] = { segment(0, 2 * S, 9), segment(2 * S, 3 * S, 9) };
+    size_t        len;
+
+    check_text(avp_playlist_media(AVP_LIST_TEXT, 6, s, 2, &len),
+               "#EXTM3U\n"
+               "#EXT-X-VERSION:7\n"
+               "#EXT-X-TARGETDURATION:6\n"
+               "#EXT-X-MEDIA-SEQUENCE:0\n"
+               "#EXT-X-PLAYLIST-TYPE:VOD\n"
+               "#EXT-X-INDEPENDENT-SEGMENTS\n"
+               "#EXTINF:2.000000,\ns00000.vtt\n"
+               "#EXTINF:1.000000,\ns00001.vtt\n"
+               "#EXT-X-ENDLIST\n");
+}
+END_TEST
+
+#define HEAD "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n"
+
 START_TEST(master)
 {
     avp_variant_t     v = { .uri = "480p/index.m3u8", .codecs = "avc1.64001f",
                             .peak = 1400000, .average = 900000, .width = 854,
-                            .height = 480, .frame_rate = 30000.0 / 1001 };
-    avp_audio_media_t a = { .uri = "audio/index.m3u8", .codecs = "mp4a.40.2",
+                            .height = 480, .frame_rate = 30000.0 / 1001,
+                            .range = "SDR" };
+    avp_audio_media_t a = { .group = "audio", .name = "Audio",
+                            .uri = "audio/index.m3u8", .codecs = "mp4a.40.2",
                             .language = "ger", .channels = 2,
-                            .peak = 130000, .average = 128000 };
+                            .peak = 130000, .average = 128000,
+                            .is_default = true };
+    avp_master_t      m = { .variants = &v, .nvariants = 1, .sounds = &a,
+                            .nsounds = 1 };
     size_t            len;
-    char             *text = avp_playlist_master(&v, 1, &a, &len);
 
-    ck_assert_str_eq(
-        text,
-        "#EXTM3U\n"
-        "#EXT-X-VERSION:7\n"
-        "#EXT-X-INDEPENDENT-SEGMENTS\n"
+    check_text(
+        avp_playlist_master(&m, &len),
+        HEAD
         "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio\","
         "LANGUAGE=\"de\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\","
         "URI=\"audio/index.m3u8\"\n"
@@ -168,36 +202,173 @@ START_TEST(master)
         "CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=854x480,"
         "FRAME-RATE=29.970,AUDIO=\"audio\",CLOSED-CAPTIONS=NONE\n"
         "480p/index.m3u8\n");
-    free(text);
 
     v.average = 0;
     v.frame_rate = 0;
-    text = avp_playlist_master(&v, 1, NULL, &len);
-    ck_assert_str_eq(text, "#EXTM3U\n"
-                           "#EXT-X-VERSION:7\n"
-                           "#EXT-X-INDEPENDENT-SEGMENTS\n"
-                           "#EXT-X-STREAM-INF:BANDWIDTH=1400000,"
-                           "CODECS=\"avc1.64001f\",RESOLUTION=854x480,"
-                           "CLOSED-CAPTIONS=NONE\n"
-                           "480p/index.m3u8\n");
-    free(text);
+    m.nsounds = 0;
+    check_text(avp_playlist_master(&m, &len),
+               HEAD "#EXT-X-STREAM-INF:BANDWIDTH=1400000,"
+                    "CODECS=\"avc1.64001f\",RESOLUTION=854x480,"
+                    "CLOSED-CAPTIONS=NONE\n"
+                    "480p/index.m3u8\n");
+}
+END_TEST
+
+/* The variants once for each group, with the largest of its members. */
+START_TEST(master_groups)
+{
+    avp_variant_t     v = { .uri = "v", .codecs = "avc1.640028",
+                            .peak = 1000, .average = 100, .width = 16,
+                            .height = 8, .frame_rate = 25 };
+    avp_audio_media_t a[] = {
+        { .group = "audio", .name = "One", .uri = "a1", .codecs = "mp4a.40.2",
+          .language = "eng", .channels = 2, .peak = 20, .average = 9,
+          .is_default = true },
+        { .group = "audio", .name = "Two", .uri = "a2", .codecs = "mp4a.40.2",
+          .language = "en", .channels = 1, .peak = 30, .average = 8 },
+        { .group = "audio", .name = "Told", .uri = "a3", .codecs = "mp4a.40.2",
+          .language = "eng", .channels = 2, .peak = 1, .average = 1,
+          .described = true },
+        { .group = "surround", .name = "One", .uri = "s", .codecs = "ac-3",
+          .language = "eng", .channels = 6, .peak = 400, .average = 40,
+          .is_default = true },
+        { .group = "surround", .name = "Two", .uri = "a2",
+          .codecs = "mp4a.40.2", .language = "en", .channels = 1,
+          .peak = 30, .average = 8 },
+    };
+    avp_master_t      m = { .variants = &v, .nvariants = 1, .sounds = a,
+                            .nsounds = 5 };
+    size_t            len;
+
+    check_text(
+        avp_playlist_master(&m, &len),
+        HEAD
+        "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"One\","
+        "LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\","
+        "URI=\"a1\"\n"
+        "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Two\","
+        "LANGUAGE=\"en\",DEFAULT=NO,AUTOSELECT=NO,CHANNELS=\"1\","
+        "URI=\"a2\"\n"
+        "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Told\","
+        "LANGUAGE=\"en\",DEFAULT=NO,AUTOSELECT=YES,CHARACTERISTICS="
+        "\"public.accessibility.describes-video\",CHANNELS=\"2\","
+        "URI=\"a3\"\n"
+        "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"surround\",NAME=\"One\","
+        "LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"6\","
+        "URI=\"s\"\n"
+        "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"surround\",NAME=\"Two\","
+        "LANGUAGE=\"en\",DEFAULT=NO,AUTOSELECT=NO,CHANNELS=\"1\","
+        "URI=\"a2\"\n"
+        "#EXT-X-STREAM-INF:BANDWIDTH=1030,AVERAGE-BANDWIDTH=109,"
+        "CODECS=\"avc1.640028,mp4a.40.2\",RESOLUTION=16x8,"
+        "FRAME-RATE=25.000,AUDIO=\"audio\",CLOSED-CAPTIONS=NONE\nv\n"
+        "#EXT-X-STREAM-INF:BANDWIDTH=1400,AVERAGE-BANDWIDTH=140,"
+        "CODECS=\"avc1.640028,ac-3,mp4a.40.2\",RESOLUTION=16x8,"
+        "FRAME-RATE=25.000,AUDIO=\"surround\",CLOSED-CAPTIONS=NONE\nv\n");
+}
+END_TEST
+
+START_TEST(master_texts)
+{
+    avp_variant_t    v = { .uri = "v", .codecs = "avc1.640028", .peak = 1000,
+                           .width = 16, .height = 8, .range = "SDR" };
+    avp_text_media_t t[] = {
+        { .name = "English", .uri = "t1", .language = "eng" },
+        { .name = "English CC", .uri = "t2", .language = "eng",
+          .captions = true, .is_default = true },
+        { .name = "Signs", .uri = "t3", .language = "fra", .forced = true },
+        { .name = "More", .uri = "t4", .language = "en" },
+    };
+    avp_master_t     m = { .variants = &v, .nvariants = 1, .texts = t,
+                           .ntexts = 4 };
+    size_t           len;
+
+    check_text(
+        avp_playlist_master(&m, &len),
+        HEAD
+        "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"text\",NAME=\"English\","
+        "LANGUAGE=\"en\",DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI=\"t1\"\n"
+        "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"text\",NAME=\"English CC\","
+        "LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,FORCED=NO,"
+        "CHARACTERISTICS=\"public.accessibility.transcribes-spoken-dialog,"
+        "public.accessibility.describes-music-and-sound\",URI=\"t2\"\n"
+        "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"text\",NAME=\"Signs\","
+        "LANGUAGE=\"fr\",DEFAULT=NO,AUTOSELECT=YES,FORCED=YES,URI=\"t3\"\n"
+        "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"text\",NAME=\"More\","
+        "LANGUAGE=\"en\",DEFAULT=NO,AUTOSELECT=NO,FORCED=NO,URI=\"t4\"\n"
+        "#EXT-X-STREAM-INF:BANDWIDTH=1000,CODECS=\"avc1.640028\","
+        "RESOLUTION=16x8,SUBTITLES=\"text\",CLOSED-CAPTIONS=NONE\nv\n");
+}
+END_TEST
+
+/* VIDEO-RANGE is on all variants as soon as one is not SDR. */
+START_TEST(master_ranges)
+{
+    avp_variant_t v[] = {
+        { .uri = "a", .codecs = "avc1.640028", .peak = 1000, .width = 16,
+          .height = 8, .range = "SDR" },
+        { .uri = "b", .codecs = "hvc1.2.4.L120.B0", .peak = 1000, .width = 16,
+          .height = 8, .range = "PQ", .iframes = "i", .iframes_peak = 7,
+          .iframes_average = 5 },
+    };
+    avp_master_t  m = { .variants = v, .nvariants = 2 };
+    size_t        len;
+
+    check_text(avp_playlist_master(&m, &len),
+               HEAD
+               "#EXT-X-STREAM-INF:BANDWIDTH=1000,CODECS=\"avc1.640028\","
+               "RESOLUTION=16x8,VIDEO-RANGE=SDR,CLOSED-CAPTIONS=NONE\na\n"
+               "#EXT-X-STREAM-INF:BANDWIDTH=1000,CODECS=\"hvc1.2.4.L120.B0\","
+               "RESOLUTION=16x8,VIDEO-RANGE=PQ,CLOSED-CAPTIONS=NONE\nb\n"
+               "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=7,AVERAGE-BANDWIDTH=5,"
+               "CODECS=\"hvc1.2.4.L120.B0\",RESOLUTION=16x8,VIDEO-RANGE=PQ,"
+               "URI=\"i\"\n");
+}
+END_TEST
+
+START_TEST(labels)
+{
+    char s[AVP_LABEL_MAX], longer[200];
+
+    avp_label(s, "Deutsch", "Audio", 1);
+    ck_assert_str_eq(s, "Deutsch");
+    avp_label(s, "Deutsch", "Audio", 3);
+    ck_assert_str_eq(s, "Deutsch 3");
+    avp_label(s, NULL, "Audio", 2);
+    ck_assert_str_eq(s, "Audio 2");
+    avp_label(s, "  a \"b\"\r\n\x7f\xc2\x85 c ", "Audio", 0);
+    ck_assert_str_eq(s, "a 'b' c");
+    avp_label(s, "\n\t ", "Text", 0);
+    ck_assert_str_eq(s, "Text");
+    avp_label(s, "caf\xc3", "Text", 0); /* not UTF-8 */
+    ck_assert_str_eq(s, "Text");
+    memset(longer, 0, sizeof(longer));
+    for (size_t i = 0; i + 3 < sizeof(longer); i += 3) {
+        memcpy(longer + i, "\xe2\x82\xac", 3);
+    }
+    avp_label(s, longer, "Text", 12); /* cut between two characters */
+    ck_assert_uint_eq(strlen(s), 63);
+    ck_assert_str_eq(s + 60, " 12");
+    ck_assert_uint_eq((unsigned char)s[59], 0xac);
 }
 END_TEST
 
 START_TEST(order)
 {
     avp_variant_t v[] = {
-        { .uri = "4k", .height = 2160, .peak = 15000000 },
-        { .uri = "480p", .height = 480, .peak = 900000 },
-        { .uri = "1080p", .height = 1080, .peak = 5000000 },
-        { .uri = "720p", .height = 720, .peak = 2400000 },
+        { .uri = "4k", .codecs = "avc1", .height = 2160, .peak = 15000000 },
+        { .uri = "480p", .codecs = "avc1", .height = 480, .peak = 900000 },
+        { .uri = "hevc", .codecs = "hvc1", .height = 1080, .peak = 2000000 },
+        { .uri = "1080p", .codecs = "avc1", .height = 1080, .peak = 5000000 },
+        { .uri = "720p", .codecs = "avc1", .height = 720, .peak = 2400000 },
     };
 
-    avp_variants_sort(v, 4);
+    avp_variants_sort(v, 5);
     ck_assert_str_eq(v[0].uri, "720p");
     ck_assert_str_eq(v[1].uri, "480p");
-    ck_assert_str_eq(v[2].uri, "1080p");
-    ck_assert_str_eq(v[3].uri, "4k");
+    ck_assert_str_eq(v[2].uri, "hevc");
+    ck_assert_str_eq(v[3].uri, "1080p");
+    ck_assert_str_eq(v[4].uri, "4k");
     avp_variants_sort(v, 1);
     ck_assert_str_eq(v[0].uri, "720p");
     avp_variants_sort(v, 0);
@@ -218,4 +389,5 @@ START_TEST(languages)
 END_TEST
 
 UNIT_SUITE(playlist, grid, target, names, media_live, media_only_grows,
-           media_vod, bitrates, master, order, languages)
+           media_vod, media_text, bitrates, master, master_groups,
+           master_texts, master_ranges, labels, order, languages)

@@ -156,7 +156,7 @@ segment_path(const avp_hls_track_t *t, char path[64], size_t index)
 {
     char name[16];
 
-    avp_segment_name(name, index);
+    avp_segment_name(name, index, "m4s");
     snprintf(path, 64, "hls/%s/%s", t->name, name);
 }
 

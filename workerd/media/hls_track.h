@@ -19,10 +19,12 @@
 
 #include <libavformat/avformat.h>
 
+#define AVP_HLS_NAME_MAX 16
+
 struct avp_hls_track_s {
     avp_hls_t        *hls;
     avp_out_t        *out;
-    char              name[8]; /* "480p", "audio": the folder below hls/ */
+    char              name[AVP_HLS_NAME_MAX]; /* the folder below hls/ */
     int               is_video;
     avp_stream_spec_t spec;
     AVRational        grid_rate; /* cuts fall on frames of this rate */

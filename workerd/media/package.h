@@ -19,6 +19,7 @@
 
 #include <libavcodec/avcodec.h>
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct avp_out_s avp_out_t; /* workerd/media/out.h */
@@ -65,29 +66,68 @@ void avp_packager_free(avp_packager_t *p);
 
 /*
  * HLS of one video: CMAF segments of 2, 2, 2 and then 6 s, one moof+mdat per
- * GOP; hls/{quality}/, hls/audio/, masters.  Tracks are added while others
- * already run: the playable pass adds the lowest rung and the audio (in any
- * order, both before their first packet), the second pass the other rungs,
- * all in one process.  Each track is written by one thread at a time.
+ * GOP; hls/{name}/ for each track, and masters.  Tracks are added while
+ * others already run: the playable pass adds the lowest rung and the default
+ * sound (in any order, both before their first packet), later passes other
+ * rungs, sounds and texts, all in one process.  Each track is written by one
+ * thread at a time.
  */
 typedef struct avp_hls_s avp_hls_t;
 typedef struct avp_hls_track_s avp_hls_track_t;
+typedef struct avp_hls_text_s avp_hls_text_t;
 
 int avp_hls_open(avp_hls_t **h, avp_out_t *out);
-int avp_hls_video(avp_hls_t *h, avp_hls_track_t **t, const char *quality,
+
+/* `name` is the folder below hls/: a quality, and behind it perhaps a dash
+ * and a codec ("4k", "4k-hevc"). */
+int avp_hls_video(avp_hls_t *h, avp_hls_track_t **t, const char *name,
                   const avp_stream_spec_t *video);
+
+/* Everything is copied.  "audio" is the one that playable waits for and the
+ * live master has; without it there are no others. */
+typedef struct {
+    const avp_stream_spec_t *spec;
+    const char *name;     /* "audio", "audio-2" .. "audio-8", "surround" */
+    const char *label;    /* for people; made printable and unique */
+    bool        is_default;
+    bool        surround; /* a group of its own, for one sound that is in
+                             the other with fewer channels: the one of its
+                             language and label, or the default one */
+    bool        described;
+} avp_hls_sound_t;
+
 int avp_hls_audio(avp_hls_t *h, avp_hls_track_t **t,
-                  const avp_stream_spec_t *audio);
+                  const avp_hls_sound_t *sound);
 int avp_hls_write(avp_hls_track_t *t, const AVPacket *pkt);
 int avp_hls_end(avp_hls_track_t *t); /* ENDLIST, index.m3u8, .gz */
+
+typedef struct {
+    const char *name;     /* "text-1" .. "text-8" */
+    const char *label, *language; /* ISO 639-2; "" unknown */
+    bool        is_default, forced, captions;
+} avp_hls_text_spec_t;
+
+int avp_hls_text(avp_hls_t *h, avp_hls_text_t **t,
+                 const avp_hls_text_spec_t *spec);
+
+/*
+ * One cue, in order of start; `text` is a WebVTT payload, escaped by the
+ * caller (UTF-8; its empty lines, which would end the cue, are left out).
+ * Cues are kept in memory until avp_hls_finish(), as texts are cut where
+ * video is: a track is full after 65536 of them, or 4 MiB.  0; 1 when it was
+ * full and the cue is dropped; AVERROR(EINVAL) for times that are none.
+ */
+int avp_hls_text_cue(avp_hls_text_t *t, int64_t start_us, int64_t end_us,
+                     const char *text);
+int avp_hls_text_end(avp_hls_text_t *t);
 
 /* Called once, by the writing thread that made it true, when the first
  * segment of the playable rung and of the audio are in their live playlists
  * and hls/live-master.m3u8 is there. */
 void avp_hls_on_playable(avp_hls_t *h, void (*cb)(void *ctx), void *ctx);
 
-/* master.m3u8 and {quality}.m3u8 over what has ended; fills results, one per
- * video track, at most `max`; returns their count or an error. */
+/* Texts, master.m3u8 and {quality}.m3u8 over what has ended; fills results,
+ * one per quality, at most `max`; returns their count or an error. */
 int avp_hls_finish(avp_hls_t *h, avp_rendition_t *results, int max);
 void avp_hls_free(avp_hls_t *h);
 

@@ -79,10 +79,13 @@ add_sound(pass_t *p, avp_fail_t *fail)
         return -1;
     }
     if (p->plan->hls_audio) {
-        avp_sink_t *s = &p->aac->sinks[p->aac->nsinks++];
+        avp_sink_t     *s = &p->aac->sinks[p->aac->nsinks++];
+        avp_hls_sound_t sound = { .spec = &p->aac->spec,
+                                  .name = "audio",
+                                  .label = "Audio",
+                                  .is_default = true };
 
-        return open_failed(avp_hls_audio(p->hls, &s->hls, &p->aac->spec),
-                           fail);
+        return open_failed(avp_hls_audio(p->hls, &s->hls, &sound), fail);
     }
     return 0;
 }

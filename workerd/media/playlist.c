@@ -7,14 +7,13 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define SECOND INT64_C(1000000)
 
 void
-avp_segment_name(char dst[16], size_t index)
+avp_segment_name(char dst[16], size_t index, const char *ending)
 {
-    snprintf(dst, 16, "s%05u.m4s", (unsigned)(index % 100000000u));
+    snprintf(dst, 16, "s%05u.%s", (unsigned)(index % 100000000u), ending);
 }
 
 int64_t
@@ -40,6 +39,7 @@ avp_playlist_media(avp_list_t kind, int target, const avp_segment_t *segments,
 {
     char *text = NULL;
     FILE *f = open_memstream(&text, len);
+    int   growing = kind == AVP_LIST_LIVE || kind == AVP_LIST_ENDED;
 
     if (f == NULL) {
         return NULL;
@@ -51,17 +51,19 @@ avp_playlist_media(avp_list_t kind, int target, const avp_segment_t *segments,
             "#EXT-X-MEDIA-SEQUENCE:0\n"
             "#EXT-X-PLAYLIST-TYPE:%s\n"
             "#EXT-X-INDEPENDENT-SEGMENTS\n",
-            target, kind == AVP_LIST_VOD ? "VOD" : "EVENT");
-    if (kind != AVP_LIST_VOD) {
+            target, growing ? "EVENT" : "VOD");
+    if (growing) {
         /* Players begin a playlist without an end at its edge. */
         fputs("#EXT-X-START:TIME-OFFSET=0\n", f);
     }
-    fputs("#EXT-X-MAP:URI=\"init.mp4\"\n", f);
+    if (kind != AVP_LIST_TEXT) {
+        fputs("#EXT-X-MAP:URI=\"init.mp4\"\n", f);
+    }
     for (size_t i = 0; i < n; i++) {
         int64_t us = segments[i].end_us - segments[i].start_us;
         char    name[16];
 
-        avp_segment_name(name, i);
+        avp_segment_name(name, i, kind == AVP_LIST_TEXT ? "vtt" : "m4s");
         fprintf(f, "#EXTINF:%lld.%06lld,\n%s\n", (long long)(us / SECOND),
                 (long long)(us % SECOND), name);
     }
@@ -119,126 +121,4 @@ avp_bitrate_peak(const avp_segment_t *segments, size_t n, int target)
         }
     }
     return peak > 0 ? peak : avp_bitrate_average(segments, n);
-}
-
-static void
-master_variant(FILE *f, const avp_variant_t *v, const avp_audio_media_t *audio)
-{
-    fprintf(f, "#EXT-X-STREAM-INF:BANDWIDTH=%lld",
-            (long long)(v->peak + (audio ? audio->peak : 0)));
-    if (v->average > 0) {
-        fprintf(f, ",AVERAGE-BANDWIDTH=%lld",
-                (long long)(v->average + (audio ? audio->average : 0)));
-    }
-    fprintf(f, ",CODECS=\"%s%s%s\",RESOLUTION=%dx%d", v->codecs,
-            audio ? "," : "", audio ? audio->codecs : "", v->width, v->height);
-    if (v->frame_rate > 0) {
-        fprintf(f, ",FRAME-RATE=%.3f", v->frame_rate);
-    }
-    if (audio != NULL) {
-        fputs(",AUDIO=\"audio\"", f);
-    }
-    fprintf(f, ",CLOSED-CAPTIONS=NONE\n%s\n", v->uri);
-}
-
-char *
-avp_playlist_master(const avp_variant_t *variants, size_t n,
-                    const avp_audio_media_t *audio, size_t *len)
-{
-    char *text = NULL;
-    FILE *f = open_memstream(&text, len);
-
-    if (f == NULL) {
-        return NULL;
-    }
-    fputs("#EXTM3U\n"
-          "#EXT-X-VERSION:7\n"
-          "#EXT-X-INDEPENDENT-SEGMENTS\n",
-          f);
-    if (audio != NULL) {
-        fprintf(f,
-                "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio\","
-                "LANGUAGE=\"%s\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"%d\","
-                "URI=\"%s\"\n",
-                avp_language_tag(audio->language), audio->channels,
-                audio->uri);
-    }
-    for (size_t i = 0; i < n; i++) {
-        master_variant(f, &variants[i], audio);
-    }
-    if (fclose(f) != 0) {
-        free(text);
-        return NULL;
-    }
-    return text;
-}
-
-static int
-variant_compare(const void *a, const void *b)
-{
-    const avp_variant_t *x = a, *y = b;
-
-    if (x->height != y->height) {
-        return x->height < y->height ? -1 : 1;
-    }
-    return (x->peak > y->peak) - (x->peak < y->peak);
-}
-
-void
-avp_variants_sort(avp_variant_t *variants, size_t n)
-{
-    size_t best = 0;
-    double distance = INFINITY;
-
-    if (n == 0) {
-        return;
-    }
-    qsort(variants, n, sizeof(*variants), variant_compare);
-    for (size_t i = 0; i < n; i++) {
-        double d = fabs(log((double)(variants[i].peak + 1) / 2e6));
-
-        if (d < distance) {
-            distance = d;
-            best = i;
-        }
-    }
-    if (best > 0) {
-        avp_variant_t first = variants[best];
-
-        memmove(variants + 1, variants, best * sizeof(*variants));
-        variants[0] = first;
-    }
-}
-
-const char *
-avp_language_tag(const char *code)
-{
-    static const char *const table[][2] = {
-        { "ara", "ar" }, { "bul", "bg" }, { "cat", "ca" }, { "ces", "cs" },
-        { "cze", "cs" }, { "dan", "da" }, { "deu", "de" }, { "ger", "de" },
-        { "ell", "el" }, { "gre", "el" }, { "eng", "en" }, { "spa", "es" },
-        { "est", "et" }, { "fas", "fa" }, { "per", "fa" }, { "fin", "fi" },
-        { "fra", "fr" }, { "fre", "fr" }, { "gle", "ga" }, { "heb", "he" },
-        { "hin", "hi" }, { "hrv", "hr" }, { "hun", "hu" }, { "ind", "id" },
-        { "isl", "is" }, { "ice", "is" }, { "ita", "it" }, { "jpn", "ja" },
-        { "kor", "ko" }, { "lav", "lv" }, { "lit", "lt" }, { "msa", "ms" },
-        { "may", "ms" }, { "nld", "nl" }, { "dut", "nl" }, { "nob", "nb" },
-        { "nor", "no" }, { "pol", "pl" }, { "por", "pt" }, { "ron", "ro" },
-        { "rum", "ro" }, { "rus", "ru" }, { "slk", "sk" }, { "slo", "sk" },
-        { "slv", "sl" }, { "srp", "sr" }, { "swe", "sv" }, { "tam", "ta" },
-        { "tel", "te" }, { "tha", "th" }, { "tur", "tr" }, { "ukr", "uk" },
-        { "urd", "ur" }, { "vie", "vi" }, { "zho", "zh" }, { "chi", "zh" },
-    };
-    size_t len = code == NULL ? 0 : strlen(code);
-
-    if (len < 2 || len > 3 ||
-        strspn(code, "abcdefghijklmnopqrstuvwxyz") != len) {
-        return "und";
-    }
-    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-        if (strcmp(code, table[i][0]) == 0) {
-            return table[i][1];
-        }
-    }
-    return code;
 }

@@ -1,5 +1,5 @@
 /*
- * Texts of HLS playlists (RFC 8216, Apple's authoring rules as far as they
+ * Texts of HLS media playlists (RFC 8216, Apple's authoring rules as far as they
  * can be kept; version 7) and the arithmetic behind them: the grid on which
  * segments are cut, durations, measured bit rates.  Pure: no libav, no files,
  * no threads.  Texts are malloc()ed; NULL means that there was no memory.
@@ -29,8 +29,8 @@ typedef struct {
     avp_keyframe_t keys[AVP_SEGMENT_KEYS];
 } avp_segment_t;
 
-/* "s00042.m4s"; dst holds 16. */
-void avp_segment_name(char dst[16], size_t index);
+/* "s00042.m4s"; `ending` has up to 4 letters. */
+void avp_segment_name(char dst[16], size_t index, const char *ending);
 
 /* The whole second at which the segment after one that starts at `us` begins
  * at the earliest: 2, 4, 6, then every 6. */
@@ -41,8 +41,13 @@ int64_t avp_grid_next(int64_t us);
 int avp_target_duration(double frame);
 
 /* Media playlists.  LIVE grows (EVENT), ENDED is its last state, VOD the
- * final one over the same segments. */
-typedef enum { AVP_LIST_LIVE, AVP_LIST_ENDED, AVP_LIST_VOD } avp_list_t;
+ * final one over the same segments, TEXT the same of WebVTT segments. */
+typedef enum {
+    AVP_LIST_LIVE,
+    AVP_LIST_ENDED,
+    AVP_LIST_VOD,
+    AVP_LIST_TEXT
+} avp_list_t;
 
 char *avp_playlist_media(avp_list_t kind, int target,
                          const avp_segment_t *segments, size_t n, size_t *len);
@@ -52,35 +57,5 @@ char *avp_playlist_media(avp_list_t kind, int target,
  * average where the whole is shorter than that. */
 int64_t avp_bitrate_average(const avp_segment_t *segments, size_t n);
 int64_t avp_bitrate_peak(const avp_segment_t *segments, size_t n, int target);
-
-typedef struct {
-    const char *uri;
-    const char *codecs;   /* the video's */
-    int64_t     peak;     /* the video's share; the audio's is added */
-    int64_t     average;  /* 0: not measured, left out */
-    int         width, height;
-    double      frame_rate; /* 0: left out */
-} avp_variant_t;
-
-typedef struct {
-    const char *uri;
-    const char *codecs;
-    const char *language; /* ISO 639-2 or BCP 47; "" unknown */
-    int         channels;
-    int64_t     peak, average;
-} avp_audio_media_t;
-
-/* Variants are written as given; `audio` may be NULL. */
-char *avp_playlist_master(const avp_variant_t *variants, size_t n,
-                          const avp_audio_media_t *audio, size_t *len);
-
-/* Lowest first, but led by the one players should begin with: the nearest to
- * 2 Mbit/s (Apple 1.32). */
-void avp_variants_sort(avp_variant_t *variants, size_t n);
-
-/* The shortest BCP 47 tag of an ISO 639-2 code ("eng" and "ger" to "en" and
- * "de"), the code itself where it has none shorter, "und" for anything that
- * is not a code. */
-const char *avp_language_tag(const char *code);
 
 #endif
