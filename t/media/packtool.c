@@ -3,14 +3,14 @@
  * they can be tested without the pipeline.
  *
  *   packtool package SRC OUTDIR [--webm] [--budget N] [--cap N] [--no-audio]
- *            [--rungs 480p,720p] [--audio-first]
+ *            [--rungs 480p,720p] [--audio-first] [--copied]
  *            [--sound NAME:LABEL:LANGUAGE:FLAGS]...
  *            [--text NAME:LABEL:LANGUAGE:FLAGS:CUES]...
  *   packtool images SRC OUTDIR [--duration SECONDS]
  *   packtool clip OUT.mp4 ...            (as workerd clip)
  *
  * package: audio and video are written by a thread each, as in the media process.
- * --sound adds a rendition of the same packets; FLAGS are letters: d default,
+ * --copied tells the packager where the key frames are.  --sound adds a rendition of the same packets; FLAGS are letters: d default,
  * s surround, a audio description, f forced, c captions.  CUES is a file of
  * lines "start end payload", times in us, "\\n" for a line's end.
  * Prints one JSON object per line: what became playable and each rendition.
@@ -52,7 +52,7 @@ static char            *sound_args[SOUNDS], *text_args[SOUNDS];
 static int              nsounds, nsound_args, ntext_args;
 static int              nrungs, with_audio = 1, failed;
 static pthread_barrier_t barrier;
-static int              audio_first;
+static int              audio_first, copied;
 
 static int
 fail(const char *what, int err)
@@ -118,6 +118,28 @@ read_source(source_t *s, const char *path, enum AVMediaType kind)
     return 0;
 }
 
+/* Where the key frames of a source are, and its end. */
+static void
+find_keys(source_t *s)
+{
+    int64_t *keys = calloc(s->n, sizeof(*keys));
+
+    for (size_t i = 0; i < s->n; i++) {
+        const AVPacket *p = s->packets[i];
+        int64_t         end = av_rescale_q(p->pts + p->duration,
+                                           s->spec.time_base, AV_TIME_BASE_Q);
+
+        if (p->flags & AV_PKT_FLAG_KEY) {
+            keys[s->spec.nkeys++] =
+                av_rescale_q(p->pts, s->spec.time_base, AV_TIME_BASE_Q);
+        }
+        if (end > s->spec.keys_end_us) {
+            s->spec.keys_end_us = end;
+        }
+    }
+    s->spec.key_us = keys;
+}
+
 static void
 free_source(source_t *s)
 {
@@ -127,6 +149,7 @@ free_source(source_t *s)
         av_packet_free(&s->packets[i]);
     }
     free(s->packets);
+    free((void *)(uintptr_t)s->spec.key_us);
     avcodec_parameters_free(&par);
 }
 
@@ -372,6 +395,9 @@ package(const char *src, const char *dir, int webm, int64_t budget, int64_t cap,
     if (ret < 0 || sources[0].n == 0) {
         return 1;
     }
+    if (copied) {
+        find_keys(&sources[0]);
+    }
     with_audio = with_audio && sources[1].n > 0;
     audio_first = audio_first && with_audio;
     if (cap > 0) {
@@ -492,6 +518,7 @@ main(int argc, char **argv)
         { "rungs", required_argument, NULL, 'r' },
         { "audio-first", no_argument, NULL, 'a' },
         { "duration", required_argument, NULL, 'd' },
+        { "copied", no_argument, NULL, 'k' },
         { "sound", required_argument, NULL, 's' },
         { "text", required_argument, NULL, 't' },
         { NULL, 0, NULL, 0 },
@@ -526,6 +553,9 @@ main(int argc, char **argv)
             break;
         case 'd':
             duration = atof(optarg);
+            break;
+        case 'k':
+            copied = 1;
             break;
         case 's':
             sound_args[nsound_args] = optarg;

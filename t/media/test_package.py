@@ -292,6 +292,31 @@ def test_grid_of_rates(run, out, rate, cuts):
     assert hls.cuts[-1] == pytest.approx(frames * den / num, abs=0.001)
 
 
+@pytest.mark.parametrize("keys, cuts, target", [
+    ("expr:gte(t,n_forced*5)", [0, 5, 10, 15, 20, 26], 6),
+    ("expr:gte(t,n_forced*3.5)", [0, 3.52, 7, 10.52, 17.52, 24.52, 26], 7),
+    ("expr:gte(t,n_forced*0.52)", [0, 2.08, 4.16, 6.24, 12.48, 18.72, 24.96,
+                                    26], 6),
+    ("0,1.04,1.72,4,11.04,11.52,20.48", [0, 1.72, 4, 11.04, 20.48, 26], 9),
+])
+def test_cut_where_a_copied_stream_has_keys(run, out, keys, cuts, target):
+    src = run.path / "s.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=26",
+           "-f", "lavfi", "-i", "sine=sample_rate=48000:duration=26", "-c:a",
+           "aac", "-c:v", "libx264", "-preset", "ultrafast", "-bf", "2",
+           "-x264-params", "scenecut=0:keyint=infinite", "-force_key_frames",
+           keys, src)
+    _, playable, o = package(src, out, "--copied", "--rungs", "480p,720p")
+    assert playable["video"] >= 1 and playable["audio"] >= 1
+    tracks = [o.check_track(name) for name in ("480p", "720p", "audio")]
+    assert len({len(t.cuts) for t in tracks}) == 1
+    for t in tracks:
+        assert t.target == target
+        assert t.cuts[:-1] == pytest.approx(cuts[:-1], abs=0.022)
+    assert tracks[0].cuts == pytest.approx(cuts)
+    assert len(decode(out / "hls/480p.m3u8")["v"]) == 650
+
+
 def test_slide_show(run, out):
     """A frame every 1.6 s: segments outgrow 6 s, and the target says so from
     the start."""

@@ -45,6 +45,75 @@ START_TEST(target)
 }
 END_TEST
 
+/* Plans over keys in ms, 0 at the end; want likewise. */
+static void
+check_plan(const int *keys, int end, const int *want, int want_target)
+{
+    int64_t us[32], cuts[32];
+    size_t  n = 0, ncuts, i;
+    int     promised;
+
+    do {
+        us[n] = keys[n] * INT64_C(1000);
+    } while (keys[++n] != 0);
+    ncuts = avp_grid_plan(us, n, end * INT64_C(1000), cuts, &promised);
+    for (i = 0; want[i] != 0; i++) {
+        ck_assert_uint_lt(i, ncuts);
+        ck_assert_int_eq(cuts[i], want[i] * INT64_C(1000));
+    }
+    ck_assert_uint_eq(ncuts, i);
+    ck_assert_int_eq(promised, want_target);
+}
+
+#define MS(...) ((const int[]){ __VA_ARGS__, 0 })
+
+START_TEST(plan)
+{
+    const int none[] = { 0 };
+
+    /* our own grid */
+    check_plan(MS(0, 2000, 4000, 6000, 8000, 10000, 12000, 14000), 15000,
+               MS(2000, 4000, 6000, 12000), 6);
+    /* every second, every 5 s, every 4 s (both as near: the earlier) */
+    check_plan(MS(0, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000),
+               10000, MS(2000, 4000, 6000), 6);
+    check_plan(MS(0, 5000, 10000, 15000, 20000, 25000), 26000,
+               MS(5000, 10000, 15000, 20000), 6);
+    check_plan(MS(0, 4000, 8000, 12000, 16000, 20000), 22000,
+               MS(4000, 8000, 12000, 16000), 6);
+    /* two GOPs come nearer to 6 s than one */
+    check_plan(MS(0, 3500, 7000, 10500, 14000, 17500, 21000, 24500), 28000,
+               MS(3500, 7000, 10500, 17500, 24500), 7);
+    /* where they happen to be */
+    check_plan(MS(0, 300, 1700, 2600, 3100, 7000, 7100, 13200, 13900), 14000,
+               MS(1700, 3100, 7000, 13200), 6);
+    /* 11.4 s would be nearer than 0.5 s, but is too long */
+    check_plan(MS(0, 2000, 4000, 6000, 6500, 17400), 20000,
+               MS(2000, 4000, 6000, 6500, 17400), 11);
+    check_plan(MS(0, 2000, 4000, 6000, 6500, 16000, 16100), 20000,
+               MS(2000, 4000, 6000, 16000), 10);
+    /* the last segment counts, when its end is known */
+    check_plan(MS(0, 2000), 13000, MS(2000), 11);
+    check_plan(MS(0, 2000), 0, MS(2000), 6);
+    check_plan(MS(0), 1000, none, 6);
+    /* no cut at or behind the end, and none at 0 */
+    check_plan(MS(0, 2000, 4000), 4000, MS(2000), 6);
+    check_plan(MS(5, 2000), 3000, MS(2000), 6);
+}
+END_TEST
+
+START_TEST(plan_of_nothing)
+{
+    int64_t cut;
+    int     promised;
+
+    ck_assert_uint_eq(avp_grid_plan(NULL, 0, 0, &cut, &promised), 0);
+    ck_assert_int_eq(promised, 6);
+    ck_assert_uint_eq(avp_grid_plan(NULL, 0, INT64_MAX / 2, &cut, &promised), 0);
+    ck_assert_int_eq(promised, INT32_MAX);
+}
+END_TEST
+
 START_TEST(names)
 {
     char name[16];
@@ -388,6 +457,6 @@ START_TEST(languages)
 }
 END_TEST
 
-UNIT_SUITE(playlist, grid, target, names, media_live, media_only_grows,
+UNIT_SUITE(playlist, grid, target, plan, plan_of_nothing, names, media_live, media_only_grows,
            media_vod, media_text, bitrates, master, master_groups,
            master_texts, master_ranges, labels, order, languages)

@@ -34,6 +34,9 @@ struct avp_hls_s {
     int               ntexts;
     avp_hls_entry_t  *playable; /* the first video track */
     avp_hls_entry_t  *audio;    /* the default sound */
+    int64_t          *cuts;     /* planned for all tracks; NULL: the grid */
+    size_t            ncuts;
+    int               target;   /* with them */
     int               announced;
     void            (*cb)(void *);
     void             *cb_ctx;

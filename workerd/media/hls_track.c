@@ -18,6 +18,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* How long before a planned time a key frame may come and still be the one
+ * that is meant: time stamps of two rungs differ by less than half a frame. */
+static int64_t
+cut_slack(const avp_hls_track_t *t)
+{
+    if (t->cuts == NULL || !t->is_video || t->spec.frame_rate.num <= 0) {
+        return 0;
+    }
+    return av_rescale_q(1, av_inv_q(t->spec.frame_rate), AV_TIME_BASE_Q) / 2;
+}
+
+static int
+is_cut(const avp_hls_track_t *t, int64_t us)
+{
+    return us >= t->cut_us - cut_slack(t);
+}
+
 /* Where the segment after one that starts at `us` is to be cut: the first
  * frame of the grid's rate at or after the grid's second. */
 static int64_t
@@ -26,6 +43,21 @@ next_cut(const avp_hls_track_t *t, int64_t us)
     int64_t    second = avp_grid_next(us);
     AVRational frame;
     int64_t    n;
+
+    if (t->cuts != NULL) {
+        size_t low = 0, high = t->ncuts;
+
+        while (low < high) {
+            size_t middle = (low + high) / 2;
+
+            if (t->cuts[middle] > us + cut_slack(t)) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        return low < t->ncuts ? t->cuts[low] : INT64_MAX;
+    }
 
     if (t->grid_rate.num <= 0) {
         return second * AV_TIME_BASE;
@@ -86,9 +118,21 @@ avp_hls_track_open(avp_hls_track_t *t, avp_out_t *out, const char *name,
 }
 
 void
+avp_hls_track_plan(avp_hls_track_t *t, const int64_t *cuts, size_t n,
+                   int target)
+{
+    t->cuts = cuts;
+    t->ncuts = n;
+    t->target = target;
+    t->cut_us = next_cut(t, 0);
+}
+
+void
 avp_hls_track_follow(avp_hls_track_t *t, const avp_hls_track_t *leader)
 {
     t->grid_rate = leader->grid_rate;
+    t->cuts = leader->cuts;
+    t->ncuts = leader->ncuts;
     t->target = leader->target;
     t->cut_us = next_cut(t, 0);
 }
@@ -179,6 +223,22 @@ segment_open(avp_hls_track_t *t)
     return ret;
 }
 
+/* Keeps where the key frame of a fragment is, in the segment at hand. */
+static void
+note_key(avp_hls_track_t *t, int64_t length)
+{
+    avp_segment_t *s = &t->current;
+
+    if (!t->is_video || s->nkeys == AVP_SEGMENT_KEYS ||
+        (s->nkeys > 0 &&
+         t->fragment_us - s->keys[s->nkeys - 1].at_us < AV_TIME_BASE)) {
+        return;
+    }
+    s->keys[s->nkeys++] = (avp_keyframe_t){ .at_us = t->fragment_us,
+                                            .offset = s->bytes,
+                                            .length = length };
+}
+
 /* Ends the fragment at hand and puts it into the open segment. */
 static int
 fragment_flush(avp_hls_track_t *t)
@@ -208,12 +268,7 @@ fragment_flush(avp_hls_track_t *t)
             return ret;
         }
     }
-    if (t->is_video && t->current.nkeys < AVP_SEGMENT_KEYS) {
-        t->current.keys[t->current.nkeys++] =
-            (avp_keyframe_t){ .at_us = t->fragment_us,
-                              .offset = t->current.bytes,
-                              .length = (int64_t)f.first };
-    }
+    note_key(t, (int64_t)f.first);
     avio_write(t->segment, data + f.moof, (int)f.size);
     t->current.bytes += (int64_t)f.size;
     t->pending = 0;
@@ -276,9 +331,9 @@ avp_hls_track_write(avp_hls_track_t *t, const AVPacket *pkt, int *published)
     int64_t   end_us;
     int       key = (pkt->flags & AV_PKT_FLAG_KEY) != 0, ret;
 
-    if (t->pending > 0 && key && (t->is_video || us >= t->cut_us)) {
+    if (t->pending > 0 && key && (t->is_video || is_cut(t, us))) {
         ret = fragment_flush(t);
-        if (ret == 0 && us >= t->cut_us) {
+        if (ret == 0 && is_cut(t, us)) {
             ret = segment_publish(t, us);
             t->cut_us = next_cut(t, us);
             *published = 1;

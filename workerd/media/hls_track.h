@@ -28,6 +28,8 @@ struct avp_hls_track_s {
     int               is_video;
     avp_stream_spec_t spec;
     AVRational        grid_rate; /* cuts fall on frames of this rate */
+    const int64_t    *cuts;      /* planned ones instead, or NULL; of the hls */
+    size_t            ncuts;
     int               target;
     char              codec[AVP_CODEC_STRING_MAX];
 
@@ -51,6 +53,11 @@ struct avp_hls_track_s {
 int avp_hls_track_open(avp_hls_track_t *t, avp_out_t *out, const char *name,
                        const avp_stream_spec_t *spec, AVRational grid_rate,
                        int target);
+
+/* Cuts at times that were planned, instead of on the grid; before the first
+ * packet only.  `cuts` stays the caller's, and there. */
+void avp_hls_track_plan(avp_hls_track_t *t, const int64_t *cuts, size_t n,
+                        int target);
 
 /* Cuts where another track does; before the first packet only. */
 void avp_hls_track_follow(avp_hls_track_t *t, const avp_hls_track_t *leader);

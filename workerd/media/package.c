@@ -112,6 +112,8 @@ avp_stream_spec_copy(avp_stream_spec_t *dst, const avp_stream_spec_t *src)
     par->codec_tag = 0;
     *dst = *src;
     dst->par = par;
+    dst->key_us = NULL; /* the caller's */
+    dst->nkeys = 0;
     if (dst->frame_rate.num <= 0 || dst->frame_rate.den <= 0) {
         dst->frame_rate = (AVRational){ 0, 1 };
     }

@@ -31,6 +31,13 @@ typedef struct {
     int64_t    cap;                /* the encoder's maxrate, bit/s */
     int64_t    bufsize;            /* and its VBV size, bits */
     char       language[8];        /* audio; "" unknown */
+    /* Video that is copied, not encoded: where its key frames are (us,
+     * ascending, the first at 0) and where it ends (0: unknown).  HLS is then
+     * cut there, see avp_grid_plan(); NULL: on the grid of 2 s.  Read by
+     * avp_hls_video() only. */
+    const int64_t *key_us;
+    size_t     nkeys;
+    int64_t    keys_end_us;
 } avp_stream_spec_t;
 
 /* What became of one rendition; the `results` of docs/architecture.md 5. */
@@ -79,7 +86,9 @@ typedef struct avp_hls_text_s avp_hls_text_t;
 int avp_hls_open(avp_hls_t **h, avp_out_t *out);
 
 /* `name` is the folder below hls/: a quality, and behind it perhaps a dash
- * and a codec ("4k", "4k-hevc"). */
+ * and a codec ("4k", "4k-hevc").  The first track that brings key_us decides
+ * where all tracks are cut: it comes before any packet, and the encoders of
+ * the others make key frames of the frames nearest to those times. */
 int avp_hls_video(avp_hls_t *h, avp_hls_track_t **t, const char *name,
                   const avp_stream_spec_t *video);
 

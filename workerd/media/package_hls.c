@@ -71,6 +71,9 @@ track_add(avp_hls_t *h, avp_hls_entry_t **pe, const char *name,
         av_free(e);
         return ret;
     }
+    if (h->cuts != NULL) {
+        avp_hls_track_plan(&e->track, h->cuts, h->ncuts, h->target);
+    }
     h->tracks[h->ntracks++] = e;
     *pe = e;
     return 0;
@@ -87,6 +90,30 @@ sounds_align(avp_hls_t *h)
     }
 }
 
+/* A copied stream decides for all where segments begin. */
+static int
+plan_cuts(avp_hls_t *h, const avp_stream_spec_t *video)
+{
+    if (video->key_us == NULL || h->cuts != NULL) {
+        return 0;
+    }
+    for (int i = 0; i < h->ntracks; i++) {
+        if (h->tracks[i]->shown) {
+            return AVERROR(EINVAL);
+        }
+    }
+    h->cuts = av_malloc_array(video->nkeys + 1, sizeof(*h->cuts));
+    if (h->cuts == NULL) {
+        return AVERROR(ENOMEM);
+    }
+    h->ncuts = avp_grid_plan(video->key_us, video->nkeys, video->keys_end_us,
+                             h->cuts, &h->target);
+    for (int i = 0; i < h->ntracks; i++) {
+        avp_hls_track_plan(&h->tracks[i]->track, h->cuts, h->ncuts, h->target);
+    }
+    return 0;
+}
+
 int
 avp_hls_video(avp_hls_t *h, avp_hls_track_t **t, const char *name,
               const avp_stream_spec_t *video)
@@ -95,7 +122,10 @@ avp_hls_video(avp_hls_t *h, avp_hls_track_t **t, const char *name,
     int              ret;
 
     pthread_mutex_lock(&h->lock);
-    ret = track_add(h, &e, name, video);
+    ret = plan_cuts(h, video);
+    if (ret == 0) {
+        ret = track_add(h, &e, name, video);
+    }
     if (ret == 0) {
         *t = &e->track;
         if (h->playable == NULL) {
@@ -288,6 +318,7 @@ avp_hls_free(avp_hls_t *h)
         avp_hls_text_close(h->texts[i]);
         av_free(h->texts[i]);
     }
+    av_free(h->cuts);
     pthread_mutex_destroy(&h->lock);
     av_free(h);
 }

@@ -4,6 +4,7 @@
 
 #include "workerd/media/playlist.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,56 @@ avp_grid_next(int64_t us)
         return us < 0 ? 2 : us / (2 * SECOND) * 2 + 2;
     }
     return us / (6 * SECOND) * 6 + 6;
+}
+
+/* The key to cut at, after one at `start`; n when there is none, or the end
+ * comes nearer to what is wanted. */
+static size_t
+plan_next(const int64_t *keys, size_t n, int64_t end_us, size_t at,
+          int64_t start, int64_t want)
+{
+    int64_t left = end_us - start;
+    size_t  best = n;
+
+    for (; at < n; at++) {
+        int64_t length = keys[at] - start;
+
+        if (length <= 0) {
+            continue;
+        }
+        if (best < n && (llabs(length - want) >= llabs(keys[best] - start -
+                                                       want) ||
+                         length > AVP_TARGET_MAX * SECOND)) {
+            break; /* they only get worse */
+        }
+        best = at;
+    }
+    if (best < n && end_us > 0 && left <= AVP_TARGET_MAX * SECOND &&
+        llabs(left - want) < llabs(keys[best] - start - want)) {
+        return n;
+    }
+    return best;
+}
+
+size_t
+avp_grid_plan(const int64_t *keys, size_t n, int64_t end_us, int64_t *cuts,
+              int *target)
+{
+    int64_t start = 0, longest = 0;
+    size_t  ncuts = 0, at = 0;
+
+    while (n > 0 && end_us > 0 && keys[n - 1] >= end_us) {
+        n--;
+    }
+    while ((at = plan_next(keys, n, end_us, at, start,
+                           (ncuts < 3 ? 2 : 6) * SECOND)) < n) {
+        longest = keys[at] - start > longest ? keys[at] - start : longest;
+        start = cuts[ncuts++] = keys[at];
+    }
+    longest = end_us - start > longest ? end_us - start : longest;
+    longest = (longest + SECOND / 2) / SECOND;
+    *target = longest < 6 ? 6 : longest > INT_MAX ? INT_MAX : (int)longest;
+    return ncuts;
 }
 
 int

@@ -18,7 +18,9 @@ typedef struct {
     int64_t offset, length;
 } avp_keyframe_t;
 
-#define AVP_SEGMENT_KEYS 8
+/* Key frames nearer than a second to the one before are left out: more than
+ * enough to seek by, and never more than this in a segment of 10 s. */
+#define AVP_SEGMENT_KEYS 12
 
 /* Times on the presentation's own line in microseconds.  Durations are
  * differences of rounded times, so that their sum never drifts. */
@@ -39,6 +41,20 @@ int64_t avp_grid_next(int64_t us);
 /* The target duration: 6, and more where frames are so far apart (`frame` in
  * seconds, 0 unknown) that a segment can grow past 6.5 s. */
 int avp_target_duration(double frame);
+
+/*
+ * The same for a stream that is copied, with key frames where they are: the
+ * cuts that come nearest to segments of 2, 2, 2 and then 6 s, none of them
+ * longer than AVP_TARGET_MAX where a key frame allows it.  `keys` ascend;
+ * `end_us` is the end of the stream, 0 when not known.  `cuts` holds n; the
+ * count is returned, and 0 is not among them.  *target is the duration to
+ * promise: 6 or the longest segment.  Over AVP_TARGET_MAX the stream is not
+ * fit for HLS.
+ */
+#define AVP_TARGET_MAX 10
+
+size_t avp_grid_plan(const int64_t *keys, size_t n, int64_t end_us,
+                     int64_t *cuts, int *target);
 
 /* Media playlists.  LIVE grows (EVENT), ENDED is its last state, VOD the
  * final one over the same segments, TEXT the same of WebVTT segments. */
