@@ -4,12 +4,9 @@
 
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
-/*
- * One character of well-formed UTF-8 (Unicode table 3-7) at p: its length and
- * *cp, or 0.
- */
-static size_t
-utf8_char(const char *s, size_t n, uint32_t *cp)
+/* Unicode table 3-7 */
+size_t
+avp_utf8_char(const char *s, size_t n, uint32_t *cp)
 {
     const unsigned char *p = (const unsigned char *)s;
     unsigned char        low = 0x80, high = 0xbf;
@@ -65,7 +62,7 @@ avp_utf8_valid(avp_str_t s)
     uint32_t cp;
 
     for (size_t i = 0; i < s.len;) {
-        size_t n = utf8_char(s.data + i, s.len - i, &cp);
+        size_t n = avp_utf8_char(s.data + i, s.len - i, &cp);
 
         if (n == 0 || cp == 0) {
             return false;
@@ -92,7 +89,7 @@ avp_text_has_controls(avp_str_t s, bool allow_lines)
     uint32_t cp;
 
     for (size_t i = 0; i < s.len;) {
-        size_t n = utf8_char(s.data + i, s.len - i, &cp);
+        size_t n = avp_utf8_char(s.data + i, s.len - i, &cp);
 
         if (n == 0) { /* not UTF-8: not this function's question */
             i++;
@@ -121,7 +118,7 @@ avp_display_name(char dst[256], avp_str_t filename)
 
     for (size_t i = start; i < filename.len;) {
         uint32_t    cp;
-        size_t      n = utf8_char(filename.data + i, filename.len - i, &cp);
+        size_t      n = avp_utf8_char(filename.data + i, filename.len - i, &cp);
         const char *from = filename.data + i;
         size_t      len = n;
 
@@ -143,6 +140,44 @@ avp_display_name(char dst[256], avp_str_t filename)
     {
         memcpy(dst, "upload", 6);
         out = 6;
+    }
+    dst[out] = '\0';
+}
+
+void
+avp_label(char *dst, size_t size, avp_str_t s)
+{
+    size_t out = 0;
+
+    for (size_t i = 0; i < s.len;) {
+        uint32_t    cp;
+        size_t      n = avp_utf8_char(s.data + i, s.len - i, &cp);
+        const char *from = s.data + i;
+        size_t      len = n;
+
+        i += n ? n : 1;
+
+        if (n == 0) {
+            from = replacement;
+            len = 3;
+        } else if (is_control(cp) || cp == ' ' || cp == 0x2028
+                   || cp == 0x2029)
+        {
+            if (out == 0 || dst[out - 1] == ' ') {
+                continue;
+            }
+            from = " ";
+            len = 1;
+        }
+        if (out + len >= size) {
+            break;
+        }
+        memcpy(dst + out, from, len);
+        out += len;
+    }
+
+    if (out > 0 && dst[out - 1] == ' ') {
+        out--;
     }
     dst[out] = '\0';
 }
@@ -201,7 +236,7 @@ put_title(out_t *o, avp_str_t title, bool extended)
 {
     for (size_t i = 0; i < title.len;) {
         uint32_t    cp;
-        size_t      n = utf8_char(title.data + i, title.len - i, &cp);
+        size_t      n = avp_utf8_char(title.data + i, title.len - i, &cp);
         const char *from = title.data + i;
         size_t      len = n;
 
@@ -271,7 +306,7 @@ avp_json_escape(char *dst, size_t size, avp_str_t s)
     put(&o, "\"", 1);
     for (size_t i = 0; i < s.len;) {
         uint32_t cp;
-        size_t   n = utf8_char(s.data + i, s.len - i, &cp);
+        size_t   n = avp_utf8_char(s.data + i, s.len - i, &cp);
 
         if (n == 0) {
             put(&o, replacement, 3);

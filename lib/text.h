@@ -9,6 +9,10 @@
 #include "lib/str.h"
 
 #include <stdbool.h>
+#include <stdint.h>
+
+/* One character of well-formed UTF-8 at s: its length and *cp, or 0. */
+size_t avp_utf8_char(const char *s, size_t n, uint32_t *cp);
 
 /* Well-formed UTF-8 (RFC 3629), without U+0000. */
 bool avp_utf8_valid(avp_str_t s);
@@ -26,6 +30,13 @@ bool avp_text_has_controls(avp_str_t s, bool allow_lines);
  * bytes cut at a character, "upload" when nothing is left.  dst holds 256.
  */
 void avp_display_name(char dst[256], avp_str_t filename);
+
+/*
+ * A name to choose from in a menu, out of what a file says: invalid UTF-8
+ * replaced by U+FFFD, white space and control characters folded to single
+ * blanks, trimmed, cut at a character.  "" when nothing is left.
+ */
+void avp_label(char *dst, size_t size, avp_str_t s);
 
 /*
  * `attachment; filename="..."; filename*=UTF-8''...` for a title and an

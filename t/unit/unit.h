@@ -9,6 +9,7 @@
 Suite *base64url_suite(void);
 Suite *child_suite(void);
 Suite *codec_string_suite(void);
+Suite *cue_text_suite(void);
 Suite *delivery_token_suite(void);
 Suite *doc_suite(void);
 Suite *env_file_suite(void);
