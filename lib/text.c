@@ -145,7 +145,7 @@ avp_display_name(char dst[256], avp_str_t filename)
 }
 
 void
-avp_label(char *dst, size_t size, avp_str_t s)
+avp_text_label(char *dst, size_t size, avp_str_t s)
 {
     size_t out = 0;
 

@@ -36,7 +36,7 @@ void avp_display_name(char dst[256], avp_str_t filename);
  * replaced by U+FFFD, white space and control characters folded to single
  * blanks, trimmed, cut at a character.  "" when nothing is left.
  */
-void avp_label(char *dst, size_t size, avp_str_t s);
+void avp_text_label(char *dst, size_t size, avp_str_t s);
 
 /*
  * `attachment; filename="..."; filename*=UTF-8''...` for a title and an

@@ -185,16 +185,16 @@ START_TEST(labels)
 {
     char dst[16];
 
-    avp_label(dst, sizeof(dst), avp_str("  Director\x27s \t cut\n"));
+    avp_text_label(dst, sizeof(dst), avp_str("  Director\x27s \t cut\n"));
     ck_assert_str_eq(dst, "Director's cut");
-    avp_label(dst, sizeof(dst), avp_str("a\xff" "b"));
+    avp_text_label(dst, sizeof(dst), avp_str("a\xff" "b"));
     ck_assert_str_eq(dst, "a\xef\xbf\xbd" "b");
-    avp_label(dst, sizeof(dst), avp_str("\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac"
+    avp_text_label(dst, sizeof(dst), avp_str("\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac"
                                         "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac"));
     ck_assert_uint_eq(strlen(dst), 15); /* whole characters */
-    avp_label(dst, sizeof(dst), avp_str("\x01\x02 \n"));
+    avp_text_label(dst, sizeof(dst), avp_str("\x01\x02 \n"));
     ck_assert_str_eq(dst, "");
-    avp_label(dst, sizeof(dst), (avp_str_t){ NULL, 0 });
+    avp_text_label(dst, sizeof(dst), (avp_str_t){ NULL, 0 });
     ck_assert_str_eq(dst, "");
 }
 END_TEST

@@ -3,13 +3,8 @@
 #include "workerd/media/compat.h"
 #include "workerd/media/demux.h"
 
-#include <libavutil/avstring.h>
-
-#include <stdio.h>
-#include <string.h>
-
-static bool
-is_encrypted(const AVStream *st)
+bool
+avp_stream_is_encrypted(const AVStream *st)
 {
     size_t   size;
     uint32_t tag = st->codecpar->codec_tag;
@@ -53,7 +48,7 @@ avp_choose_video(avp_probe_t *p, const AVFormatContext *ctx,
     par = ctx->streams[best]->codecpar;
     p->video = best;
 
-    if (is_encrypted(ctx->streams[best])) {
+    if (avp_stream_is_encrypted(ctx->streams[best])) {
         return avp_fail(fail, AVP_ERR_ENCRYPTED, "the video is encrypted");
     }
     if (!avp_decoder_allowed(job, par->codec_id)) {
@@ -62,49 +57,4 @@ avp_choose_video(avp_probe_t *p, const AVFormatContext *ctx,
                         avcodec_get_name(par->codec_id));
     }
     return 0;
-}
-
-void
-avp_choose_audio(avp_probe_t *p, AVFormatContext *ctx, const avp_job_t *job)
-{
-    const AVDictionaryEntry *e;
-    int n = av_find_best_stream(ctx, AVMEDIA_TYPE_AUDIO, -1, p->video, NULL, 0);
-
-    /* the container's default track wins over libav's taste */
-    for (unsigned i = 0; i < ctx->nb_streams; i++) {
-        const AVStream *st = ctx->streams[i];
-
-        if (st->codecpar->codec_type == AVMEDIA_TYPE_AUDIO
-            && (st->disposition & AV_DISPOSITION_DEFAULT)
-            && avp_decoder_allowed(job, st->codecpar->codec_id)
-            && st->codecpar->sample_rate > 0) {
-            n = (int)i;
-            break;
-        }
-    }
-
-    p->audio = -1;
-    if (n < 0) {
-        return;
-    }
-
-    if (is_encrypted(ctx->streams[n])
-        || !avp_decoder_allowed(job, ctx->streams[n]->codecpar->codec_id)) {
-        snprintf(p->warning, sizeof(p->warning),
-                 "the sound (%s) is not decoded here and was left out",
-                 avcodec_get_name(ctx->streams[n]->codecpar->codec_id));
-        return;
-    }
-
-    p->audio = n;
-    e = av_dict_get(ctx->streams[n]->metadata, "language", NULL, 0);
-    if (e && strlen(e->value) == 3 && strcmp(e->value, "und") != 0) {
-        for (int i = 0; i < 3; i++) {
-            p->language[i] = av_tolower(e->value[i]);
-            if (p->language[i] < 'a' || p->language[i] > 'z') {
-                p->language[0] = '\0';
-                break;
-            }
-        }
-    }
 }

@@ -15,8 +15,16 @@
 int avp_choose_video(avp_probe_t *p, const AVFormatContext *ctx,
                      const avp_job_t *job, avp_fail_t *fail);
 
-/* The sound, after the picture: p->audio, -1 when there is none to decode. */
-void avp_choose_audio(avp_probe_t *p, AVFormatContext *ctx,
-                      const avp_job_t *job);
+/* tracks.c, after the picture.  0, or -1 without memory. */
+
+/* The sounds that can be decoded, the default one first: p->sounds, and the
+ * members that repeat it. */
+int avp_choose_audio(avp_probe_t *p, AVFormatContext *ctx,
+                     const avp_job_t *job);
+/* Text subtitles, and caption tracks: p->texts. */
+int avp_choose_texts(avp_probe_t *p, const AVFormatContext *ctx,
+                     const avp_job_t *job);
+
+bool avp_stream_is_encrypted(const AVStream *st);
 
 #endif

@@ -46,7 +46,7 @@ static const char common_codecs[] =
     "pcm_s8,pcm_u8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,"
     "pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw,"
     "pcm_bluray,pcm_dvd,pcm_s16le_planar,pcm_s24le_planar,pcm_s32le_planar,"
-    "subrip,srt,ass,ssa,mov_text,webvtt";
+    "subrip,srt,ass,ssa,mov_text,webvtt,cc_dec";
 
 /* Both lists for a job; the sizes hold all of the table above. */
 static void
@@ -375,12 +375,20 @@ avp_demux_close(avp_demux_t *d)
 }
 
 void
-avp_demux_select(avp_demux_t *d, int index)
+avp_demux_select_mask(avp_demux_t *d, uint32_t mask)
 {
+    d->wanted = mask;
     for (unsigned i = 0; i < d->ctx->nb_streams; i++) {
         d->ctx->streams[i]->discard =
-            (int)i == index ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
+            i < AVP_MAX_STREAMS && (mask >> i & 1) ? AVDISCARD_DEFAULT
+                                                   : AVDISCARD_ALL;
     }
+}
+
+void
+avp_demux_select(avp_demux_t *d, int index)
+{
+    avp_demux_select_mask(d, UINT32_C(1) << index);
 }
 
 int
@@ -391,9 +399,11 @@ avp_demux_read(avp_demux_t *d, int index, AVPacket *pkt)
         int      rc = av_read_frame(d->ctx, pkt);
 
         if (d->ctx->nb_streams != before) {
-            avp_demux_select(d, index); /* streams found on the way */
+            avp_demux_select_mask(d, d->wanted); /* found on the way */
         }
-        if (rc < 0 || pkt->stream_index == index) {
+        if (rc < 0 || pkt->stream_index == index
+            || (index < 0 && pkt->stream_index < AVP_MAX_STREAMS
+                && (d->wanted >> pkt->stream_index & 1))) {
             return rc;
         }
         av_packet_unref(pkt);

@@ -35,6 +35,7 @@ typedef struct {
     int64_t          deadline; /* av_gettime_relative(); 0 none */
     int              io_error; /* errno of a failed pread */
     avp_format_t     format;
+    uint32_t         wanted;   /* streams, by number */
     AVIOContext     *pb;
     AVFormatContext *ctx;
 } avp_demux_t;
@@ -48,10 +49,12 @@ int avp_demux_open(avp_demux_t *d, int fd, const avp_job_t *job, bool info,
                    atomic_bool *stop, avp_fail_t *fail);
 void avp_demux_close(avp_demux_t *d);
 
-/* Packets of stream `index` only. */
+/* Packets of stream `index` only, or of all in a mask. */
 void avp_demux_select(avp_demux_t *d, int index);
+void avp_demux_select_mask(avp_demux_t *d, uint32_t mask);
 
-/* The next packet of stream `index`; AVERROR_EOF at the end. */
+/* The next packet of stream `index` (-1: of any that is selected);
+ * AVERROR_EOF at the end. */
 int avp_demux_read(avp_demux_t *d, int index, AVPacket *pkt);
 
 /* Says that the storage failed, as d->io_error has it; -1. */

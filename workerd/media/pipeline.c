@@ -205,8 +205,8 @@ warn_of_facts(job_run_t *j)
 {
     const avp_probe_t *f = &j->facts;
 
-    if (f->warning[0]) {
-        warn(&j->run, f->warning);
+    for (int i = 0; i < f->nwarnings; i++) {
+        warn(&j->run, f->warnings[i]);
     }
     if (f->truncated) {
         warn(&j->run, "the end of the file is missing; what is there was "

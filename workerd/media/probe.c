@@ -489,13 +489,11 @@ avp_probe(avp_probe_t *p, int fd, const avp_job_t *job, avp_fail_t *fail)
     if (avp_choose_video(p, d.ctx, job, fail)) {
         goto done;
     }
-    avp_choose_audio(p, d.ctx, job);
     st = d.ctx->streams[p->video];
 
     if (copy_stream(&p->vpar, &p->vtb, p->vcodec, st)
-        || (p->audio >= 0
-            && copy_stream(&p->apar, &p->atb, p->acodec,
-                           d.ctx->streams[p->audio]))) {
+        || avp_choose_audio(p, d.ctx, job)
+        || avp_choose_texts(p, d.ctx, job)) {
         avp_fail(fail, AVP_ERR_NO_MEMORY, "copying codec parameters");
         goto done;
     }
@@ -531,5 +529,11 @@ void
 avp_probe_free(avp_probe_t *p)
 {
     avcodec_parameters_free(&p->vpar);
-    avcodec_parameters_free(&p->apar);
+    for (int i = 0; i < AVP_SOUNDS_MAX; i++) {
+        avcodec_parameters_free(&p->sounds[i].par);
+    }
+    for (int i = 0; i < AVP_TEXTS_MAX; i++) {
+        avcodec_parameters_free(&p->texts[i].par);
+    }
+    p->apar = NULL;
 }

@@ -14,6 +14,24 @@
 
 #include <libavcodec/avcodec.h>
 
+#define AVP_SOUNDS_MAX 8
+#define AVP_TEXTS_MAX 8
+#define AVP_PROBE_WARNINGS 8
+
+/* A track of sound or text beside the picture. */
+typedef struct {
+    int                stream;
+    AVCodecParameters *par;
+    AVRational         tb;
+    char               codec[32];   /* libav's name */
+    char               language[8]; /* ISO 639; "" unknown */
+    char               label[64];   /* for people; clean UTF-8, never "" */
+    bool               is_default;  /* by the container */
+    bool               described;   /* sound that tells the picture */
+    bool               forced;      /* text for foreign speech only */
+    bool               captions;    /* text that tells the sound, too */
+} avp_track_t;
+
 typedef struct {
     avp_format_t format;
     int64_t      size;          /* bytes of the file */
@@ -33,6 +51,10 @@ typedef struct {
     AVRational         vtb, atb;
     char               vcodec[32], acodec[32]; /* libav's names */
     char               language[8];
+    /* all that are taken, the default sound first: the members above repeat
+     * its own */
+    avp_track_t        sounds[AVP_SOUNDS_MAX], texts[AVP_TEXTS_MAX];
+    int                nsounds, ntexts;
 
     int        coded_width, coded_height; /* as decoded */
     int        width, height;             /* as displayed, square pixels */
@@ -47,11 +69,16 @@ typedef struct {
     enum AVColorTransferCharacteristic trc;
     enum AVColorRange              range;
 
-    char warning[160]; /* "" none */
+    char warnings[AVP_PROBE_WARNINGS][160];
+    int  nwarnings;
 } avp_probe_t;
 
 /* 0, or -1 with *fail set: the job's end.  Free in either case. */
 int avp_probe(avp_probe_t *p, int fd, const avp_job_t *job, avp_fail_t *fail);
 void avp_probe_free(avp_probe_t *p);
+
+/* Adds to the warnings, while there is room. */
+void avp_probe_warn(avp_probe_t *p, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #endif
