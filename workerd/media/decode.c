@@ -328,6 +328,14 @@ take_frame(decode_t *d, AVFrame *f)
                    ? 1.0 / d->facts->rate.fps
                    : lasts;
 
+    if (d->node->captions) {
+        int rc = avp_captions_frame(d->node->captions, f, t);
+
+        if (rc < 0) {
+            return avp_fail_av(d->fail, rc, AVP_ERR_STORAGE_ERROR,
+                               "writing captions");
+        }
+    }
     avp_frame_sanitize(f, d->facts);
     return through_deinterlacer(d, f, t);
 }
@@ -474,8 +482,17 @@ finish(decode_t *d)
         }
     }
 
-    avp_clock_decoded(&d->node->sched->clock,
-                      (double)d->grid.next / d->grid.rate);
+    end = (double)d->grid.next / d->grid.rate;
+    if (d->node->captions) {
+        int rc = avp_captions_end(d->node->captions, end);
+
+        if (rc < 0) {
+            return avp_fail_av(d->fail, rc, AVP_ERR_STORAGE_ERROR,
+                               "writing captions");
+        }
+    }
+
+    avp_clock_decoded(&d->node->sched->clock, end);
     for (int i = 0; i < d->node->nouts; i++) {
         avp_queue_close(d->node->outs[i]);
     }

@@ -14,7 +14,7 @@
 
 #define AVP_HLS_TRACKS 24 /* video, sounds, surround */
 #define AVP_HLS_SOUNDS 8
-#define AVP_HLS_TEXTS 8
+#define AVP_HLS_TEXTS 9 /* and the captions in the pictures */
 
 typedef struct {
     avp_hls_track_t track; /* first: what callers hold */

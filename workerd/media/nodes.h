@@ -34,7 +34,10 @@ typedef struct avp_run_s {
     void             (*seen)(struct avp_run_s *run, double seconds);
     void             (*poster_done)(struct avp_run_s *run);
     void             (*warn)(struct avp_run_s *run, const char *text);
+    atomic_bool        captions; /* found in the pictures, and written */
 } avp_run_t;
+
+typedef struct avp_captions_s avp_captions_t;
 
 /* --- decode.c: demux, decode, deinterlace, grid, fan out ---------------- */
 
@@ -44,6 +47,7 @@ typedef struct {
     int          threads;
     int          nouts;
     avp_queue_t *outs[AVP_LADDER_MAX + 2];
+    avp_captions_t *captions; /* NULL: not in this pass */
 
     /* results, for after the join */
     int64_t      frames_out;
@@ -96,29 +100,67 @@ void avp_encoder_free(avp_encoder_t *e);
 int avp_sink_write(avp_sink_t *s, int which, const AVPacket *pkt);
 int avp_sink_end(avp_sink_t *s, int which);
 
-/* --- audio.c ------------------------------------------------------------ */
+/* --- voice.c: an encoder of sound and where its packets go --------------- */
+
+typedef enum { AVP_VOICE_AAC, AVP_VOICE_OPUS, AVP_VOICE_SURROUND }
+avp_voice_kind_t;
 
 typedef struct {
-    AVCodecContext   *codec;
+    AVCodecContext     *codec;
     struct AVAudioFifo *fifo;
-    int64_t           next; /* sample of the next frame */
-    int               nsinks;
-    avp_sink_t        sinks[AVP_SINKS_MAX];
-    avp_stream_spec_t spec;
-    AVCodecParameters *par;
+    AVPacket           *pkt;
+    int64_t             next; /* sample of the next frame */
+    int                 nsinks;
+    avp_sink_t          sinks[AVP_SINKS_MAX];
+    avp_stream_spec_t   spec;
+    AVCodecParameters  *par;
 } avp_voice_t;
 
+/* Opens the encoder and fills `spec`; free it in either case. */
+int  avp_voice_open(avp_voice_t *v, avp_voice_kind_t kind,
+                    const avp_track_t *track, avp_fail_t *fail);
+/* Planar floats of 48 kHz, as many planes as the voice has channels.  0 or an
+ * AVERROR, as of avp_voice_end(): the rest, and the end of the sinks' track. */
+int  avp_voice_write(avp_voice_t *v, float *const *samples, int n);
+int  avp_voice_end(avp_voice_t *v);
+void avp_voice_free(avp_voice_t *v);
+
+/* --- audio.c: one sound track of the source ------------------------------ */
+
 typedef struct {
-    avp_run_t   *run;
-    avp_sched_t *sched;
-    int          nvoices;
-    avp_voice_t  voices[2]; /* aac, opus */
+    avp_run_t         *run;
+    avp_sched_t       *sched;
+    const avp_track_t *track;
+    int                channels; /* of all its voices */
+    int                nvoices;
+    avp_voice_t        voices[2]; /* aac, opus; or one */
 } avp_sound_t;
 
-int  avp_voice_open(avp_voice_t *v, const avp_probe_t *facts, bool opus,
-                    avp_fail_t *fail);
 int  avp_sound_node(void *node, avp_fail_t *fail);
 void avp_sound_free(avp_sound_t *s);
+
+/* --- text.c: all text tracks of the source ------------------------------- */
+
+typedef struct {
+    avp_run_t      *run;
+    avp_sched_t    *sched;
+    avp_hls_text_t *out[AVP_TEXTS_MAX]; /* as facts->texts */
+} avp_texts_t;
+
+int avp_texts_node(void *node, avp_fail_t *fail);
+
+/* --- captions.c: those in the pictures, by the source node --------------- */
+
+#define AVP_CAPTIONS_LABEL "Captions"
+#define AVP_CAPTIONS_BYTES 3072 /* of one picture; more is no caption */
+
+avp_captions_t *avp_captions_new(avp_run_t *run, avp_hls_t *hls);
+void avp_captions_free(avp_captions_t *c);
+
+/* 0 or an AVERROR.  Frames as they are shown, `t` in output time; the side
+ * data must still be there. */
+int avp_captions_frame(avp_captions_t *c, const AVFrame *f, double t);
+int avp_captions_end(avp_captions_t *c, double end);
 
 /* --- picture.c: poster and storyboard ----------------------------------- */
 

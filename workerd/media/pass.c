@@ -1,5 +1,6 @@
 #include "workerd/media/pass.h"
 
+#include <stdio.h>
 #include <string.h>
 
 typedef struct {
@@ -11,22 +12,17 @@ typedef struct {
     int               nrungs, nencoders, nfiles;
     avp_rung_node_t   rungs[AVP_LADDER_MAX];
     avp_encoder_t     encoders[AVP_ENCODES_MAX];
-    avp_sound_t       sound;
-    avp_voice_t      *aac, *opus; /* in sound; NULL: none */
+    int               nsounds;
+    avp_sound_t       sounds[AVP_SOUNDS_MAX + 1]; /* and the surround */
+    avp_voice_t      *aac, *opus; /* of the default one; NULL: none */
+    avp_texts_t       texts;
+    bool              has_texts;
     avp_pictures_t    poster;   /* by seek */
     avp_pictures_t    pictures; /* from the frames of the pass */
     avp_packager_t   *files[2 * AVP_LADDER_MAX];
 } pass_t;
 
 /* --- building ------------------------------------------------------------ */
-
-static avp_voice_t *
-add_voice(pass_t *p, bool opus, avp_fail_t *fail)
-{
-    avp_voice_t *v = &p->sound.voices[p->sound.nvoices++];
-
-    return avp_voice_open(v, p->run->facts, opus, fail) ? NULL : v;
-}
 
 static int
 open_failed(int rc, avp_fail_t *fail)
@@ -66,28 +62,121 @@ add_hls(pass_t *p, avp_encoder_t *e, avp_fail_t *fail)
                        fail);
 }
 
-static int
-add_sound(pass_t *p, avp_fail_t *fail)
+/* A node for a sound track, with its first voice. */
+static avp_voice_t *
+add_sound(pass_t *p, const avp_track_t *track, avp_voice_kind_t kind,
+          avp_fail_t *fail)
 {
-    p->sound.run = p->run;
-    p->sound.sched = &p->sched;
+    avp_sound_t *s = &p->sounds[p->nsounds++];
 
-    if (p->plan->aac && (p->aac = add_voice(p, false, fail)) == NULL) {
+    s->run = p->run;
+    s->sched = &p->sched;
+    s->track = track;
+    s->channels = kind == AVP_VOICE_SURROUND ? 6 : 2;
+    s->nvoices = 1;
+    return avp_voice_open(&s->voices[0], kind, track, fail) ? NULL
+                                                            : &s->voices[0];
+}
+
+static int
+add_hls_sound(pass_t *p, avp_voice_t *v, const avp_track_t *track,
+              const char *name, avp_fail_t *fail)
+{
+    avp_sink_t     *s = &v->sinks[v->nsinks++];
+    avp_hls_sound_t sound = { .spec = &v->spec,
+                              .name = name,
+                              .label = track->label,
+                              .is_default = track == p->run->facts->sounds,
+                              .surround = v->par->ch_layout.nb_channels > 2,
+                              .described = track->described };
+
+    return open_failed(avp_hls_audio(p->hls, &s->hls, &sound), fail);
+}
+
+/* The default sound, for everything that has but one. */
+static int
+add_default_sound(pass_t *p, avp_fail_t *fail)
+{
+    const avp_track_t *track = p->run->facts->sounds;
+    avp_voice_t       *v;
+
+    if (p->plan->aac
+        && (p->aac = add_sound(p, track, AVP_VOICE_AAC, fail)) == NULL) {
         return -1;
     }
-    if (p->plan->opus && (p->opus = add_voice(p, true, fail)) == NULL) {
-        return -1;
+    if (p->plan->opus && p->aac) {
+        /* the same samples: another voice of that node */
+        p->opus = &p->sounds[0].voices[p->sounds[0].nvoices++];
+        if (avp_voice_open(p->opus, AVP_VOICE_OPUS, track, fail)) {
+            return -1;
+        }
+    } else if (p->plan->opus) {
+        v = add_sound(p, track, AVP_VOICE_OPUS, fail);
+        if ((p->opus = v) == NULL) {
+            return -1;
+        }
     }
-    if (p->plan->hls_audio) {
-        avp_sink_t     *s = &p->aac->sinks[p->aac->nsinks++];
-        avp_hls_sound_t sound = { .spec = &p->aac->spec,
-                                  .name = "audio",
-                                  .label = "Audio",
-                                  .is_default = true };
 
-        return open_failed(avp_hls_audio(p->hls, &s->hls, &sound), fail);
+    return p->plan->hls_audio ? add_hls_sound(p, p->aac, track, "audio", fail)
+                              : 0;
+}
+
+/* What only HLS has: the other sounds, and the default one in 5.1. */
+static int
+add_more_sounds(pass_t *p, avp_fail_t *fail)
+{
+    const avp_track_t *tracks = p->run->facts->sounds;
+    avp_voice_t       *v;
+
+    for (int i = 1; i <= p->plan->others; i++) {
+        char name[32];
+
+        snprintf(name, sizeof(name), "audio-%d", i + 1);
+        v = add_sound(p, &tracks[i], AVP_VOICE_AAC, fail);
+        if (v == NULL || add_hls_sound(p, v, &tracks[i], name, fail)) {
+            return -1;
+        }
+    }
+
+    if (p->plan->surround) {
+        v = add_sound(p, tracks, AVP_VOICE_SURROUND, fail);
+        if (v == NULL || add_hls_sound(p, v, tracks, "surround", fail)) {
+            return -1;
+        }
     }
     return 0;
+}
+
+static int
+add_texts(pass_t *p, avp_fail_t *fail)
+{
+    if (!p->plan->texts) {
+        return 0;
+    }
+
+    for (int i = 0; i < p->run->facts->ntexts; i++) {
+        const avp_track_t  *t = &p->run->facts->texts[i];
+        char                name[32];
+        avp_hls_text_spec_t spec = { .name = name,
+                                     .label = t->label,
+                                     .language = t->language,
+                                     .is_default = t->is_default,
+                                     .forced = t->forced,
+                                     .captions = t->captions };
+
+        snprintf(name, sizeof(name), "text-%d", i + 1);
+        if (open_failed(avp_hls_text(p->hls, &p->texts.out[i], &spec), fail)) {
+            return -1;
+        }
+        p->has_texts = true;
+    }
+
+    p->texts.run = p->run;
+    p->texts.sched = &p->sched;
+    p->source.captions = avp_captions_new(p->run, p->hls);
+    return p->source.captions
+               ? 0
+               : avp_fail(fail, AVP_ERR_NO_MEMORY, "captions");
 }
 
 /* The rung node of a size, made when it is the first encoder of it. */
@@ -183,8 +272,11 @@ start(pass_t *p)
     for (int i = 0; i < p->nrungs; i++) {
         avp_sched_spawn(&p->sched, avp_rung_node, &p->rungs[i], "rung");
     }
-    if (p->sound.nvoices > 0) {
-        avp_sched_spawn(&p->sched, avp_sound_node, &p->sound, "sound");
+    for (int i = 0; i < p->nsounds; i++) {
+        avp_sched_spawn(&p->sched, avp_sound_node, &p->sounds[i], "sound");
+    }
+    if (p->has_texts) {
+        avp_sched_spawn(&p->sched, avp_texts_node, &p->texts, "texts");
     }
     avp_sched_spawn(&p->sched, avp_source_node, &p->source, "source");
 }
@@ -218,7 +310,10 @@ take_down(pass_t *p)
         avp_packager_free(p->files[i]);
     }
 
-    avp_sound_free(&p->sound);
+    for (int i = 0; i < p->nsounds; i++) {
+        avp_sound_free(&p->sounds[i]);
+    }
+    avp_captions_free(p->source.captions);
     avp_pictures_free(&p->poster);
     avp_pictures_free(&p->pictures);
     avp_sched_free(&p->sched);
@@ -243,7 +338,8 @@ avp_pass_run(avp_run_t *run, const avp_pass_t *plan, avp_hls_t *hls,
     p->source.sched = &p->sched;
     p->source.threads = plan->decode_threads;
 
-    if (add_sound(p, fail) || add_encoders(p, fail)
+    if (add_default_sound(p, fail) || add_encoders(p, fail)
+        || add_more_sounds(p, fail) || add_texts(p, fail)
         || add_pictures(p, fail)) {
         goto done;
     }

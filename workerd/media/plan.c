@@ -12,6 +12,8 @@
 #define SEEK_MIN_FRAMES 300     /* three frames more are 1 % of these */
 #define OUTPUT_SPARE (64 << 20) /* bytes beside the caps */
 #define POOR_BITRATE 100000.0   /* bit/s of a file of unknown length */
+#define SURROUND_MIN 6          /* channels: 5.1 */
+#define SOUND_MEMORY 8e6        /* bytes of a demuxer, decoder and encoder */
 #define SVT_MIN_SIDE 64         /* SVT-AV1 takes nothing smaller */
 
 /* CPU nanoseconds a pixel and bytes of memory a pixel, measured on 1080p
@@ -155,6 +157,7 @@ make_passes(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job,
 {
     bool sound = p->audio >= 0, hls_first, early;
     int  first = 0, rest, webm;
+    avp_pass_t *later; /* for what nobody waits for */
 
     early = job->early && job->hls && n > 1
             && (plan->duration == 0 || plan->duration >= EARLY_MIN);
@@ -176,12 +179,16 @@ make_passes(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job,
         plan->npasses = FFMAX(plan->npasses, to + 1);
     }
 
+    later = &plan->passes[plan->npasses > 1 ? 1 : 0];
     plan->passes[0].poster = true;
-    plan->passes[plan->npasses > 1 ? 1 : 0].storyboard = true;
+    later->storyboard = true;
     if (job->hls && sound) {
         plan->passes[0].hls_audio = true;
         plan->passes[0].aac = true;
+        later->others = p->nsounds - 1;
+        later->surround = p->apar->ch_layout.nb_channels >= SURROUND_MIN;
     }
+    later->texts = job->hls;
 }
 
 /* Threads by share of the work: with few cores every encoder has one, since
@@ -238,7 +245,13 @@ estimate(avp_plan_t *plan, const avp_probe_t *p)
         double      memory = 60e6 + source * 1.5 * (12 + 6 * pass->decode_threads);
 
         plan->cpu_seconds += frames * source * decode_ns(p->vpar->codec_id) * 1e-9
-                             + (pass->aac + pass->opus) * 0.04 * seconds;
+                             + (pass->aac + pass->opus + pass->others
+                                + 3 * pass->surround)
+                                   * 0.04 * seconds;
+        memory += SOUND_MEMORY * (pass->others + 2 * pass->surround);
+        plan->output_rate += (pass->others * AVP_AAC_BITRATE
+                              + pass->surround * AVP_SURROUND_BITRATE)
+                             / 8;
 
         for (int k = 0; k < pass->nencodes; k++) {
             const avp_encode_plan_t *e = &pass->encodes[k];
@@ -282,8 +295,14 @@ describe(avp_plan_t *plan, const avp_probe_t *p)
                                                     : "vp9",
                         (long long)(e->cap / 1000));
         }
-        av_strlcatf(t, AVP_PLAN_TEXT, "%s%s%s%s; ", pass->aac ? " aac" : "",
-                    pass->opus ? " opus" : "", pass->poster ? " poster" : "",
+        av_strlcatf(t, AVP_PLAN_TEXT, "%s%s", pass->aac ? " aac" : "",
+                    pass->opus ? " opus" : "");
+        if (pass->others > 0) {
+            av_strlcatf(t, AVP_PLAN_TEXT, " %d more sounds", pass->others);
+        }
+        av_strlcatf(t, AVP_PLAN_TEXT, "%s%s%s; ",
+                    pass->surround ? " 5.1" : "",
+                    pass->poster ? " poster" : "",
                     pass->storyboard ? " storyboard" : "");
     }
 

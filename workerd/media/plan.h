@@ -27,6 +27,7 @@
 
 #define AVP_AAC_BITRATE 128000
 #define AVP_OPUS_BITRATE 96000
+#define AVP_SURROUND_BITRATE 384000
 #define AVP_AUDIO_RATE 48000
 
 typedef struct {
@@ -46,6 +47,9 @@ typedef struct {
     avp_encode_plan_t encodes[AVP_ENCODES_MAX];
     bool              aac, opus; /* sound, and what is done with it */
     bool              hls_audio;
+    int               others;    /* further sounds, for HLS */
+    bool              surround;  /* the default sound in 5.1, for HLS */
+    bool              texts;     /* subtitles and captions, for HLS */
     bool              poster, storyboard;
 } avp_pass_t;
 

@@ -11,6 +11,8 @@
  *           `-> pictures (storyboard, poster)
  *
  *   sound ---> aac, opus ---> mp4, hls, webm          (its own demuxer)
+ *   sound ---> aac ---> hls         (each further track, and the surround)
+ *   texts ---> hls                                    (all text tracks)
  *
  * The source node demuxes and decodes once, deinterlaces when needed and
  * puts every frame on the output's time grid (rate.h): from there on a frame
@@ -27,8 +29,11 @@
  * depend on the video's length.  The graph is a tree and data flows one way:
  * nobody waits for a node that waits for him.  The sound node is paced by the
  * clock instead (avp_clock_t): it waits until it is no more than 2 s ahead of
- * the slowest video encoder's packets.  Video never waits for sound, so this
- * cannot lock up; and as sound is cheap, it is never far behind either.
+ * the slowest video encoder's packets; so is each further sound, and the
+ * texts node.  Video never waits for sound or text, so this cannot lock up;
+ * and as they are cheap, they are never far behind either.  Captions that lie
+ * in the pictures are read by the source node itself, frame by frame, and
+ * kept by the packager: that never waits.
  *
  * The end: the source closes its queues; each node drains, flushes, closes
  * its own queues, ends its tracks and returns.  join() waits for all.
@@ -54,7 +59,7 @@
 #include <stdbool.h>
 
 #define AVP_QUEUE_CAP 4
-#define AVP_NODES_MAX 32
+#define AVP_NODES_MAX 48
 #define AVP_TRACKS_MAX 8
 
 typedef struct avp_sched_s avp_sched_t;
