@@ -89,7 +89,7 @@ $(MODULE): $(MODULE_DEPS) config ngx_module/build.sh
 
 UNIT_WORKERD_OBJS := $(patsubst %,$(OBJ)/workerd/%.o,media/sandbox \
                    media/playlist media/master media/codec_string \
-                   media/fragment \
+                   media/fragment media/limiter \
                    log supervisor/store_file supervisor/child \
                    supervisor/guard supervisor/redis)
 

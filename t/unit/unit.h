@@ -17,6 +17,7 @@ Suite *errors_suite(void);
 Suite *fragment_suite(void);
 Suite *jwt_policy_suite(void);
 Suite *ladder_suite(void);
+Suite *limiter_suite(void);
 Suite *media_message_suite(void);
 Suite *multipart_suite(void);
 Suite *password_suite(void);
