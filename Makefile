@@ -147,7 +147,7 @@ lint: $(MODULE)
 	  --enable=warning,portability --suppress=missingIncludeSystem \
 	  --suppress=ctuuninitvar -D_GNU_SOURCE -I. lib workerd
 	@if command -v shellcheck > /dev/null; then \
-	  shellcheck -s sh avp t/run-tests.sh .ci/run; fi
+	  shellcheck -s sh avp t/run-tests.sh bench/run.sh .ci/run; fi
 
 format:
 	clang-format -i $$(git ls-files 'lib/*.[ch]' 'workerd/*.[ch]' 't/*.c' 't/*.h')
