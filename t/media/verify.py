@@ -394,7 +394,7 @@ class Output:
     def rungs(self):
         """Folders of video tracks below hls/."""
         return sorted(p.name for p in self.hls.iterdir() if p.is_dir()
-                      and not re.match("audio|surround|text-", p.name))
+                      and not re.match("audio|surround|text-|captions", p.name))
 
     def sounds(self):
         """Folders of sounds, the default one first."""
@@ -527,8 +527,10 @@ class Output:
             assert t.cuts == first.cuts, f"{name} is cut differently"
             assert t.target == first.target
         audio = None
+        self.heard = {}             # sound's folder: (peak, average)
         for sound in self.sounds():
             track = self.check_track(sound)
+            self.heard[sound] = measured(track)
             audio = audio or track
             assert track.target == first.target
             for v, a in zip(first.cuts[1:-1], track.cuts[1:-1]):
@@ -561,7 +563,7 @@ class Output:
 
     def _check_master(self, master, tracks, audio):
         assert master.version == 7 and master.independent, master.path
-        sound = (0, 0)
+        sounds = {None: (0, 0)}     # group: the most that one of it takes
         if audio is not None:
             assert {a["URI"] for a in master.audio} == {
                 f"{s}/index.m3u8" for s in self.sounds()}, master.path
@@ -571,12 +573,15 @@ class Output:
                 a["GROUP-ID"] for a in master.audio}), master.path
             for a in master.audio:
                 assert a["LANGUAGE"] and int(a["CHANNELS"]) >= 1
-            sound = measured(audio)
+                most = sounds.get(a["GROUP-ID"], (0, 0))
+                sounds[a["GROUP-ID"]] = tuple(
+                    map(max, most, self.heard[a["URI"].split("/")[0]]))
         else:
             assert not master.audio, master.path
         for v in master.variants:
             t = tracks[v["URI"].split("/")[0]]
-            peak, average = (x + y for x, y in zip(measured(t), sound))
+            peak, average = (x + y for x, y in zip(
+                measured(t), sounds[v.get("AUDIO")]))
             assert abs(int(v["BANDWIDTH"]) / peak - 1) < 0.1, (v, peak)
             assert abs(int(v["AVERAGE-BANDWIDTH"]) / average - 1) < 0.1, v
             self._check_variant(v, t, audio)

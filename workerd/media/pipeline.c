@@ -1,5 +1,6 @@
 #include "workerd/media/pipeline.h"
 
+#include "workerd/media/master.h"
 #include "workerd/media/pass.h"
 
 #include <libavutil/cpu.h>
@@ -181,6 +182,63 @@ source_doc(const job_run_t *j)
         (json_int_t)j->res.frames_in);
 }
 
+/* The sounds that one may choose from: all in HLS, the first elsewhere. */
+static json_t *
+sounds_doc(const job_run_t *j)
+{
+    const avp_probe_t *f = &j->facts;
+    json_t            *sounds = json_array();
+    int                others = 0;
+    bool               surround = false;
+
+    for (int i = 0; i < j->plan.npasses; i++) {
+        others += j->plan.passes[i].others;
+        surround |= j->plan.passes[i].surround;
+    }
+
+    for (int i = 0; i < f->nsounds && i <= others; i++) {
+        json_array_append_new(
+            sounds,
+            json_pack("{s:s, s:s, s:i, s:b}", "language",
+                      avp_language_tag(f->sounds[i].language), "label",
+                      f->sounds[i].label, "channels", 2, "default", i == 0));
+    }
+    if (surround) {
+        json_array_append_new(
+            sounds,
+            json_pack("{s:s, s:s, s:i, s:b}", "language",
+                      avp_language_tag(f->sounds[0].language), "label",
+                      f->sounds[0].label, "channels", 6, "default", 0));
+    }
+    return sounds;
+}
+
+static json_t *
+subtitle(const char *language, const char *label, bool captions, bool forced)
+{
+    return json_pack("{s:s, s:s, s:s, s:b}", "language",
+                     avp_language_tag(language), "label", label, "kind",
+                     captions ? "captions" : "subtitles", "forced", forced);
+}
+
+static json_t *
+subtitles_doc(const job_run_t *j)
+{
+    json_t *texts = json_array();
+
+    for (int i = 0; j->hls && i < j->facts.ntexts; i++) {
+        const avp_track_t *t = &j->facts.texts[i];
+
+        json_array_append_new(texts, subtitle(t->language, t->label,
+                                              t->captions, t->forced));
+    }
+    if (atomic_load(&j->run.captions)) {
+        json_array_append_new(texts, subtitle("", AVP_CAPTIONS_LABEL, true,
+                                              false));
+    }
+    return texts;
+}
+
 static json_t *
 done_doc(job_run_t *j)
 {
@@ -190,14 +248,16 @@ done_doc(job_run_t *j)
         json_array_append_new(results, rendition(&j->res.results[i]));
     }
 
-    return json_pack("{s:o, s:s, s:s, s:o, s:{s:I, s:i, s:f}, s:O, s:o}",
+    return json_pack("{s:o, s:s, s:s, s:o, s:{s:I, s:i, s:f}, s:O, s:o, "
+                     "s:o, s:o}",
                      "source", source_doc(j), "poster", "poster.jpg",
                      "storyboard", "storyboard.vtt", "master",
                      j->hls ? json_string("hls/master.m3u8") : json_null(),
                      "stats", "framesDecoded",
                      (json_int_t)atomic_load(&j->run.frames_decoded), "passes",
                      j->plan.npasses, "cpuSeconds", cpu_seconds(), "warnings",
-                     j->warnings, "results", results);
+                     j->warnings, "audioTracks", sounds_doc(j), "subtitles",
+                     subtitles_doc(j), "results", results);
 }
 
 static void
