@@ -2,6 +2,9 @@
 
 #include "workerd/media/compat.h"
 #include "workerd/media/demux.h"
+#include "workerd/media/look.h"
+
+#define THUMBNAIL 16 /* times as small as the largest: not the video */
 
 bool
 avp_stream_is_encrypted(const AVStream *st)
@@ -14,35 +17,97 @@ avp_stream_is_encrypted(const AVStream *st)
            || tag == MKTAG('d', 'r', 'm', 's') || tag == MKTAG('d', 'r', 'm', 'i');
 }
 
-int
-avp_choose_video(avp_probe_t *p, const AVFormatContext *ctx,
-                 const avp_job_t *job, avp_fail_t *fail)
+static bool
+is_picture(const AVStream *st)
 {
-    int                      best = -1, score = -1;
-    const AVCodecParameters *par;
+    return st->codecpar->codec_type == AVMEDIA_TYPE_VIDEO
+           && (st->disposition & (AV_DISPOSITION_ATTACHED_PIC
+                                  | AV_DISPOSITION_TIMED_THUMBNAILS)) == 0;
+}
+
+/* How likely a stream is to be the video of its file: first what rules it
+ * out, then what speaks against it, then the container's own opinion. */
+static int
+likelihood(const AVStream *st, const avp_job_t *job, int64_t largest)
+{
+    const AVCodecParameters *par = st->codecpar;
+    int64_t area = (int64_t)par->width * par->height;
+    int     known = avformat_index_get_entries_count(st);
+
+    return (avp_decoder_allowed(job, par->codec_id) ? 32 : 0)
+           + (avp_stream_is_encrypted(st) ? 0 : 16)
+           + (area > 0 ? 8 : 0)
+           + (area * THUMBNAIL > largest ? 4 : 0)
+           + (st->nb_frames == 1 || known == 1 ? 0 : 2)
+           + (st->disposition & AV_DISPOSITION_DEFAULT ? 1 : 0);
+}
+
+/* The likeliest stream that is not in `tried`; -1 when there is none. */
+static int
+likeliest(const AVFormatContext *ctx, const avp_job_t *job, uint64_t tried)
+{
+    int64_t largest = 0;
+    int     best = -1, most = -1;
 
     for (unsigned i = 0; i < ctx->nb_streams; i++) {
-        const AVStream *st = ctx->streams[i];
-        int             s;
+        const AVCodecParameters *par = ctx->streams[i]->codecpar;
 
-        if (st->codecpar->codec_type != AVMEDIA_TYPE_VIDEO
-            || (st->disposition & (AV_DISPOSITION_ATTACHED_PIC
-                                   | AV_DISPOSITION_TIMED_THUMBNAILS))) {
-            continue;
+        if (is_picture(ctx->streams[i])) {
+            largest = FFMAX(largest, (int64_t)par->width * par->height);
         }
+    }
 
-        s = (st->disposition & AV_DISPOSITION_DEFAULT ? 1 : 0)
-            + (st->codecpar->width > 0 ? 4 : 0)
-            + (avp_decoder_allowed(job, st->codecpar->codec_id) ? 2 : 0);
-        if (s > score) {
-            score = s;
+    for (unsigned i = 0; i < ctx->nb_streams; i++) {
+        int n = is_picture(ctx->streams[i]) && (tried >> i & 1) == 0
+                    ? likelihood(ctx->streams[i], job, largest)
+                    : -1;
+
+        if (n > most) {
+            most = n;
             best = (int)i;
         }
     }
+    return best;
+}
+
+/* The first in order of likelihood that shows a picture. */
+static int
+first_decodable(const AVFormatContext *ctx, int fd, const avp_job_t *job,
+                avp_fail_t *fail)
+{
+    AVFrame *frame = av_frame_alloc();
+    uint64_t tried = 0;
+    int      i, rc = 0;
+
+    while (frame && rc == 0 && (i = likeliest(ctx, job, tried)) >= 0) {
+        tried |= UINT64_C(1) << i;
+        if (avp_decoder_allowed(job, ctx->streams[i]->codecpar->codec_id)
+            && !avp_stream_is_encrypted(ctx->streams[i])) {
+            rc = avp_look(fd, job, !avp_demux_has_header(ctx), i, frame,
+                          fail);
+        }
+    }
+
+    av_frame_free(&frame);
+    return rc < 0 ? -1 : rc > 0 ? i : likeliest(ctx, job, 0);
+}
+
+int
+avp_choose_video(avp_probe_t *p, const AVFormatContext *ctx, int fd,
+                 const avp_job_t *job, avp_fail_t *fail)
+{
+    int                      best = likeliest(ctx, job, 0);
+    const AVCodecParameters *par;
 
     if (best < 0) {
         return avp_fail(fail, AVP_ERR_NO_VIDEO, "no video among %u streams",
                         ctx->nb_streams);
+    }
+    if (likeliest(ctx, job, UINT64_C(1) << best) >= 0) {
+        best = first_decodable(ctx, fd, job, fail);
+        if (best < 0) {
+            return -1;
+        }
     }
 
     par = ctx->streams[best]->codecpar;

@@ -10,9 +10,13 @@
 
 #include <libavformat/avformat.h>
 
-/* The picture: p->video; or -1 with *fail set, since there is no job without
- * one. */
-int avp_choose_video(avp_probe_t *p, const AVFormatContext *ctx,
+/*
+ * The picture: p->video; or -1 with *fail set, since there is no job without
+ * one.  Of several streams the first that can really be decoded, the likelier
+ * ones first: a thumbnail or a still is not the video of a file that has
+ * one.  `fd` is the source, for a look at them.
+ */
+int avp_choose_video(avp_probe_t *p, const AVFormatContext *ctx, int fd,
                      const avp_job_t *job, avp_fail_t *fail);
 
 /* tracks.c, after the picture.  0, or -1 without memory. */

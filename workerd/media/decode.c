@@ -1,10 +1,10 @@
 #include "workerd/media/nodes.h"
 
+#include "workerd/media/colour.h"
 #include "workerd/media/compat.h"
 
 #include <libavfilter/buffersink.h>
 #include <libavfilter/buffersrc.h>
-#include <libavutil/mastering_display_metadata.h>
 
 #include <math.h>
 #include <string.h>
@@ -48,18 +48,35 @@ failed(decode_t *d, int rc, const char *what)
     return avp_fail_av(d->fail, rc, AVP_ERR_INVALID_MEDIA, what);
 }
 
+/* The shape of a frame's pixels.  The container's word counts, and the
+ * codec's where it has none; or where the codec's changed on the way. */
+static AVRational
+pixel_shape(const AVFrame *f, const avp_probe_t *facts)
+{
+    AVRational sar = f->sample_aspect_ratio;
+
+    if (sar.num <= 0 || sar.den <= 0 || facts->codec_sar.num == 0
+        || av_cmp_q(sar, facts->codec_sar) == 0 || !avp_sar_sane(sar)) {
+        return facts->sar;
+    }
+    return sar;
+}
+
 void
 avp_frame_sanitize(AVFrame *f, const avp_probe_t *facts)
 {
-    int i = 0;
+    avp_colours_t c;
+    int           i = 0;
+
+    avp_colours_of_frame(&c, f, facts->vpar);
 
     while (i < f->nb_side_data) {
         enum AVFrameSideDataType type = f->side_data[i]->type;
 
         /* tone mapping asks for these; captions and the like go unseen into
          * the encoder otherwise */
-        if (facts->hdr && (type == AV_FRAME_DATA_MASTERING_DISPLAY_METADATA
-                           || type == AV_FRAME_DATA_CONTENT_LIGHT_LEVEL)) {
+        if (c.hdr && (type == AV_FRAME_DATA_MASTERING_DISPLAY_METADATA
+                      || type == AV_FRAME_DATA_CONTENT_LIGHT_LEVEL)) {
             i++;
             continue;
         }
@@ -69,11 +86,11 @@ avp_frame_sanitize(AVFrame *f, const avp_probe_t *facts)
 
     av_dict_free(&f->metadata);
     f->pict_type = AV_PICTURE_TYPE_NONE;
-    f->sample_aspect_ratio = (AVRational){ 1, 1 };
-    f->colorspace = facts->matrix;
-    f->color_primaries = facts->primaries;
-    f->color_trc = facts->trc;
-    f->color_range = facts->range;
+    f->sample_aspect_ratio = pixel_shape(f, facts);
+    f->colorspace = c.matrix;
+    f->color_primaries = c.primaries;
+    f->color_trc = c.trc;
+    f->color_range = c.range;
     f->chroma_location = AVCHROMA_LOC_LEFT;
 }
 

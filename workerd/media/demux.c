@@ -341,13 +341,14 @@ avp_demux_open(avp_demux_t *d, int fd, const avp_job_t *job, bool info,
     av_dict_set(&opts, "format_whitelist", fmt, 0);
     av_dict_set(&opts, "codec_whitelist", codecs, 0);
 
-    rc = avformat_open_input(&d->ctx, "", NULL, &opts);
+    /* by name: of a small file libav's guess may be another */
+    want = av_find_input_format(formats[d->format].demuxer);
+    rc = avformat_open_input(&d->ctx, "", want, &opts);
     av_dict_free(&opts);
     if (rc < 0) {
         return open_failed(d, rc, fail);
     }
 
-    want = av_find_input_format(formats[d->format].demuxer);
     if (want == NULL || d->ctx->iformat != want) {
         return avp_fail(fail, AVP_ERR_UNSUPPORTED_FORMAT,
                         "it begins like %s but is %s",
@@ -372,6 +373,13 @@ avp_demux_close(avp_demux_t *d)
         av_freep(&d->pb->buffer);
         avio_context_free(&d->pb);
     }
+}
+
+bool
+avp_demux_has_header(const AVFormatContext *ctx)
+{
+    return strcmp(ctx->iformat->name, "matroska,webm") == 0
+           || av_match_name("mov", ctx->iformat->name);
 }
 
 void

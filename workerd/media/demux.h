@@ -49,6 +49,10 @@ int avp_demux_open(avp_demux_t *d, int fd, const avp_job_t *job, bool info,
                    atomic_bool *stop, avp_fail_t *fail);
 void avp_demux_close(avp_demux_t *d);
 
+/* Whether the container's header describes its streams whole: those without
+ * one are known from reading ahead only. */
+bool avp_demux_has_header(const AVFormatContext *ctx);
+
 /* Packets of stream `index` only, or of all in a mask. */
 void avp_demux_select(avp_demux_t *d, int index);
 void avp_demux_select_mask(avp_demux_t *d, uint32_t mask);

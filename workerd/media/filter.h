@@ -2,8 +2,10 @@
  * From a decoded picture to a rung's: size, rotation, colours (BT.709,
  * limited range, SDR), 4:2:0 at 8 bits, no alpha, square pixels.  One frame
  * in, one frame out; a graph per user, built anew when the source changes its
- * size or format in mid-stream.  Graphs are written of numbers and constant
- * words only.
+ * size, shape, format or colours in mid-stream: a picture of another shape
+ * gets black borders.  What comes in has been through avp_frame_sanitize():
+ * nothing of a frame is unspecified.  Graphs are written of numbers and
+ * constant words only.
  */
 
 #ifndef AVP_MEDIA_FILTER_H
@@ -22,7 +24,15 @@ typedef struct {
     AVFilterContext   *src, *sink;
     bool               same;          /* nothing to do: frames pass */
     bool               ready;
-    int                in_width, in_height, in_format;
+
+    /* what the graph was built for */
+    int                                in_width, in_height, in_format;
+    AVRational                         in_sar;
+    enum AVColorSpace                  in_matrix;
+    enum AVColorPrimaries              in_primaries;
+    enum AVColorTransferCharacteristic in_trc;
+    enum AVColorRange                  in_range;
+    int                                in_peak; /* cd/m2, of HDR */
 } avp_scaler_t;
 
 void avp_scaler_init(avp_scaler_t *s, const avp_probe_t *facts, int width,

@@ -179,7 +179,7 @@ int  avp_pictures_node(void *node, avp_fail_t *fail); /* from its queue */
 int  avp_poster_node(void *node, avp_fail_t *fail);   /* by seek */
 void avp_pictures_free(avp_pictures_t *p);
 
-/* Colours and side data as the facts have them, not as the frame claims. */
+/* Colours and the pixels' shape resolved, side data taken off. */
 void avp_frame_sanitize(AVFrame *f, const avp_probe_t *facts);
 
 #endif

@@ -1,8 +1,10 @@
 #include "workerd/media/probe.h"
 
 #include "workerd/media/choose.h"
+#include "workerd/media/colour.h"
 #include "workerd/media/compat.h"
 #include "workerd/media/demux.h"
+#include "workerd/media/look.h"
 
 #include <libavutil/avstring.h>
 #include <libavutil/display.h>
@@ -59,12 +61,58 @@ find_rotation(avp_probe_t *p, const AVStream *st)
     }
 }
 
+/* What libav read ahead may end in another size or colour than it began
+ * with: the first picture is what counts. */
+static int
+look_at_start(avp_probe_t *p, int fd, AVStream *st, const avp_job_t *job,
+              avp_fail_t *fail)
+{
+    AVFrame *f = av_frame_alloc();
+    int      rc;
+
+    if (f == NULL) {
+        return avp_fail(fail, AVP_ERR_NO_MEMORY, "a picture");
+    }
+
+    rc = avp_look(fd, job, true, p->video, f, fail);
+    if (rc > 0) {
+        AVCodecParameters *both[] = { p->vpar, st->codecpar };
+
+        for (int i = 0; i < 2; i++) {
+            both[i]->width = f->width;
+            both[i]->height = f->height;
+            both[i]->format = f->format;
+            both[i]->sample_aspect_ratio = f->sample_aspect_ratio;
+            both[i]->color_range = f->color_range;
+            both[i]->color_space = f->colorspace;
+            both[i]->color_primaries = f->color_primaries;
+            both[i]->color_trc = f->color_trc;
+        }
+    }
+    av_frame_free(&f);
+    return rc < 0 ? -1 : 0;
+}
+
+bool
+avp_sar_sane(AVRational sar)
+{
+    return sar.num > 0 && sar.den > 0 && av_q2d(sar) >= 0.1
+           && av_q2d(sar) <= 10.0;
+}
+
 static int
 find_size(avp_probe_t *p, AVFormatContext *ctx, AVStream *st,
           avp_fail_t *fail)
 {
     AVRational sar = av_guess_sample_aspect_ratio(ctx, st, NULL);
-    double     ratio = sar.num > 0 && sar.den > 0 ? av_q2d(sar) : 1.0;
+
+    p->sar = avp_sar_sane(sar) ? sar : (AVRational){ 1, 1 };
+    p->codec_sar = st->codecpar->sample_aspect_ratio;
+    if (p->codec_sar.num <= 0 || p->codec_sar.den <= 0) {
+        /* square until it says otherwise, if nobody else says anything */
+        p->codec_sar = sar.num > 0 ? (AVRational){ 0, 1 }
+                                   : (AVRational){ 1, 1 };
+    }
 
     p->coded_width = st->codecpar->width;
     p->coded_height = st->codecpar->height;
@@ -74,11 +122,7 @@ find_size(avp_probe_t *p, AVFormatContext *ctx, AVStream *st,
                         "the video has no size that can be found");
     }
 
-    if (ratio < 0.1 || ratio > 10.0) {
-        ratio = 1.0; /* no camera makes such pixels */
-    }
-
-    p->width = (int)lrint(p->coded_width * ratio);
+    p->width = (int)lrint(p->coded_width * av_q2d(p->sar));
     p->height = p->coded_height;
     if (p->width < 1) {
         p->width = 1;
@@ -100,43 +144,24 @@ find_size(avp_probe_t *p, AVFormatContext *ctx, AVStream *st,
     return 0;
 }
 
-/* Colours as they are meant: what is not said is BT.601 for standard
- * definition and BT.709 above, as television has it. */
 static void
-find_colours(avp_probe_t *p, const AVCodecParameters *par)
+find_colours(avp_probe_t *p, const AVStream *st)
 {
-    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(par->format);
+    avp_colours_t c;
+    size_t        size;
+    const void   *light, *mastering;
 
-    p->alpha = d && (d->flags & AV_PIX_FMT_FLAG_ALPHA);
-    p->range = par->color_range == AVCOL_RANGE_JPEG
-                       || (d && strncmp(d->name, "yuvj", 4) == 0)
-                   ? AVCOL_RANGE_JPEG
-                   : AVCOL_RANGE_MPEG;
+    avp_colours_of_stream(&c, st->codecpar);
+    p->hdr = c.hdr;
+    p->matrix = c.matrix;
+    p->primaries = c.primaries;
+    p->trc = c.trc;
+    p->range = c.range;
 
-    switch (par->color_space) {
-    case AVCOL_SPC_BT709:
-    case AVCOL_SPC_FCC:
-    case AVCOL_SPC_BT470BG:
-    case AVCOL_SPC_SMPTE170M:
-    case AVCOL_SPC_SMPTE240M:
-    case AVCOL_SPC_BT2020_NCL:
-        p->matrix = par->color_space;
-        break;
-    default:
-        p->matrix = p->coded_height >= 720 || p->coded_width >= 1280
-                        ? AVCOL_SPC_BT709
-                        : AVCOL_SPC_SMPTE170M;
-    }
-
-    p->hdr = par->color_trc == AVCOL_TRC_SMPTE2084
-             || par->color_trc == AVCOL_TRC_ARIB_STD_B67;
-    p->trc = p->hdr ? par->color_trc : AVCOL_TRC_BT709;
-    p->primaries = par->color_primaries == AVCOL_PRI_BT2020 || p->hdr
-                       ? AVCOL_PRI_BT2020
-                       : AVCOL_PRI_BT709;
-    if (p->hdr && par->color_space == AVCOL_SPC_UNSPECIFIED) {
-        p->matrix = AVCOL_SPC_BT2020_NCL;
-    }
+    light = avp_stream_side_data(st, AV_PKT_DATA_CONTENT_LIGHT_LEVEL, &size);
+    mastering = avp_stream_side_data(
+        st, AV_PKT_DATA_MASTERING_DISPLAY_METADATA, &size);
+    p->peak = avp_colours_peak(light, mastering);
 }
 
 /* Profile 5 has colours that nothing but Dolby's own can show. */
@@ -486,7 +511,7 @@ avp_probe(avp_probe_t *p, int fd, const avp_job_t *job, avp_fail_t *fail)
     p->format = d.format;
     p->size = d.size;
 
-    if (avp_choose_video(p, d.ctx, job, fail)) {
+    if (avp_choose_video(p, d.ctx, fd, job, fail)) {
         goto done;
     }
     st = d.ctx->streams[p->video];
@@ -498,13 +523,13 @@ avp_probe(avp_probe_t *p, int fd, const avp_job_t *job, avp_fail_t *fail)
         goto done;
     }
 
-    if (check_dolby(st, fail) || find_size(p, d.ctx, st, fail)) {
+    p->no_header = !avp_demux_has_header(d.ctx);
+    if (check_dolby(st, fail)
+        || (p->no_header && look_at_start(p, fd, st, job, fail))
+        || find_size(p, d.ctx, st, fail)) {
         goto done;
     }
-    find_colours(p, st->codecpar);
-    /* these two know their streams from the header alone */
-    p->no_header = strcmp(d.ctx->iformat->name, "matroska,webm") != 0
-                   && av_match_name("mov", d.ctx->iformat->name) == 0;
+    find_colours(p, st);
     p->seekable = avformat_index_get_entries_count(st) > 3;
 
     if (find_time(p, &d, st, fail) || check_limits(p, job, fail)) {

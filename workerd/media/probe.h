@@ -1,7 +1,8 @@
 /*
  * What the source is: facts, read once before planning, without decoding
- * more than libav does to know codec parameters.  The plan is made of these
- * facts alone; the passes open the file again and need no second look.
+ * more than libav does to know codec parameters and, where that may not do,
+ * a first picture (look.h).  The plan is made of these facts alone; the
+ * passes open the file again and need no second look.
  */
 
 #ifndef AVP_MEDIA_PROBE_H
@@ -62,16 +63,21 @@ typedef struct {
     const char *transform;                /* filters that turn it; "" none */
     avp_rate_t rate;
 
-    bool       hdr;         /* PQ or HLG */
-    bool       alpha;
-    enum AVColorSpace              matrix;    /* resolved: never unspecified */
-    enum AVColorPrimaries          primaries;
+    AVRational sar;         /* of the pixels; never 0 */
+    AVRational codec_sar;   /* as the first frames say; 0 not known */
+    bool       hdr;         /* PQ or HLG; colours as the header has them */
+    enum AVColorSpace                  matrix;
+    enum AVColorPrimaries              primaries;
     enum AVColorTransferCharacteristic trc;
-    enum AVColorRange              range;
+    enum AVColorRange                  range;
+    int        peak;        /* its brightest by the container, cd/m2; 0 not */
 
     char warnings[AVP_PROBE_WARNINGS][160];
     int  nwarnings;
 } avp_probe_t;
+
+/* Whether pixels of this shape come from a camera, a disc or a broadcast. */
+bool avp_sar_sane(AVRational sar);
 
 /* 0, or -1 with *fail set: the job's end.  Free in either case. */
 int avp_probe(avp_probe_t *p, int fd, const avp_job_t *job, avp_fail_t *fail);
