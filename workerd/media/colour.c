@@ -22,8 +22,11 @@ guess_matrix(enum AVColorPrimaries primaries, bool hdr, int width, int height)
     if (hdr || primaries == AVCOL_PRI_BT2020) {
         return AVCOL_SPC_BT2020_NCL;
     }
-    if (primaries == AVCOL_PRI_BT709) {
+    if (primaries == AVCOL_PRI_BT709 || primaries == AVCOL_PRI_SMPTE432) {
         return AVCOL_SPC_BT709;
+    }
+    if (primaries == AVCOL_PRI_SMPTE170M || primaries == AVCOL_PRI_BT470BG) {
+        return AVCOL_SPC_SMPTE170M;
     }
     return longer >= 1280 || shorter > 576 ? AVCOL_SPC_BT709
                                            : AVCOL_SPC_SMPTE170M;
