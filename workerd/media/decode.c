@@ -31,6 +31,7 @@ typedef struct {
     AVFrame           *late;  /* one after a gap, should it be the last */
     double             late_t;
     bool               started;
+    bool               untimed; /* no frame so far had a time stamp */
     double             shift; /* added to stream time: origin and restarts */
     double             last, lasts; /* of the last frame: time, duration */
     double             told;
@@ -276,6 +277,7 @@ time_of(decode_t *d, const AVFrame *f)
     if (f->best_effort_timestamp == AV_NOPTS_VALUE) {
         t = d->started ? d->last + d->lasts : 0;
         if (!d->started) {
+            d->untimed = true;
             avp_clock_start(&d->node->sched->clock, 0);
         }
     } else {
@@ -284,7 +286,11 @@ time_of(decode_t *d, const AVFrame *f)
             /* the first displayed frame is where the output begins */
             d->shift = -t;
             avp_clock_start(&d->node->sched->clock, t);
+        } else if (d->untimed) {
+            /* stamps from before 0 that the container could not tell */
+            d->shift = d->last + d->lasts - t;
         }
+        d->untimed = false;
         t += d->shift;
     }
 
