@@ -100,8 +100,8 @@ $(BUILD)/unit-tests: $(UNIT_OBJS) $(UNIT_WORKERD_OBJS) $(BUILD)/libavp.a
 PACKTOOL_OBJS := $(patsubst %,$(OBJ)/workerd/media/%.o,out package \
                    package_mp4 package_webm package_hls hls_finish hls_text \
                    hls_track fragment \
-                   playlist master codec_string picture poster storyboard \
-                   clip)
+                   playlist master codec_string picture poster thumbnails \
+                   storyboard preview clip)
 
 packtool: $(BUILD)/packtool
 

@@ -262,6 +262,7 @@ load_words(load_t *l)
                           "debug, info, warn or error");
     if (s->log_level < 0
         || choose_switch(l, "EARLY", "on", &s->early) != 0
+        || choose_switch(l, "PREVIEW", "off", &s->preview) != 0
         || choose_switch(l, "SANDBOX", "on", &s->sandbox) != 0)
     {
         return -1;

@@ -53,6 +53,7 @@ typedef struct {
     bool     webm_vp9;         /* WEBM_CODEC=av1|vp9 */
     bool     early;            /* EARLY=on|off */
     int      order;            /* ORDER=auto|together|hls-first: 0, 1, 2 */
+    bool     preview;          /* PREVIEW=on|off */
     bool     sandbox;          /* SANDBOX=on|off */
     int      log_level;        /* LOG_LEVEL=debug|info|warn|error: 0..3 */
 } avp_settings_t;

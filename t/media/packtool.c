@@ -484,6 +484,7 @@ images(const char *src, const char *dir, double duration)
     avcodec_send_packet(dec, NULL);
     offer(dec, frame, ctx->streams[i]->time_base, poster, board, &end, &n);
     check("poster", avp_poster_finish(poster));
+    check("poster", avp_poster_webp(poster));
     check("storyboard", avp_storyboard_finish(board, end));
     avp_poster_free(poster);
     avp_storyboard_free(board);

@@ -205,6 +205,9 @@ get_member(avp_job_t *job, const char *key, const json_t *v)
     if (strcmp(key, "early") == 0) {
         return get_bool(v, &job->early);
     }
+    if (strcmp(key, "preview") == 0) {
+        return get_bool(v, &job->preview);
+    }
     if (strcmp(key, "sandbox") == 0) {
         return get_bool(v, &job->sandbox);
     }

@@ -29,10 +29,11 @@ typedef struct {
     uint32_t    allowed;      /* mask of lib/sniff.h */
     int64_t     max_duration; /* seconds */
     int         threads;
+    bool        preview;      /* the one that moves */
     bool        sandbox;
 } avp_job_t;
 
-/* Everything on, as `workerd transcode` without options runs. */
+/* Everything on but the preview, as `workerd transcode` without options runs. */
 void avp_job_defaults(avp_job_t *job);
 
 /* 0, or -1 with a phrase in *why. */

@@ -162,7 +162,14 @@ void avp_captions_free(avp_captions_t *c);
 int avp_captions_frame(avp_captions_t *c, const AVFrame *f, double t);
 int avp_captions_end(avp_captions_t *c, double end);
 
-/* --- picture.c: poster and storyboard ----------------------------------- */
+/* --- pictures.c, poster_seek.c: all still pictures ---------------------- */
+
+/* What the `done` document tells of them. */
+typedef struct {
+    int             nthumbnails;
+    avp_thumbnail_t thumbnails[AVP_THUMBNAILS];
+    bool            preview; /* there is one */
+} avp_images_t;
 
 typedef struct {
     avp_run_t        *run;
@@ -170,14 +177,23 @@ typedef struct {
     avp_queue_t      *in;         /* NULL: the poster comes by seek */
     avp_poster_t     *poster;     /* NULL: not in this pass */
     avp_storyboard_t *storyboard; /* likewise */
-    avp_scaler_t      poster_scaler, tile_scaler;
+    avp_thumbnails_t *thumbnails; /* with the storyboard */
+    avp_preview_t    *preview;    /* the same, if wanted */
+    avp_scaler_t      poster_scaler, tile_scaler, small_scaler;
+    avp_images_t      made;       /* result, for after the join */
 } avp_pictures_t;
 
-int  avp_pictures_open(avp_pictures_t *p, bool poster, bool storyboard,
+/* `story`: storyboard, thumbnails and, if the job wants one, the preview. */
+int  avp_pictures_open(avp_pictures_t *p, bool poster, bool story,
                        avp_fail_t *fail);
 int  avp_pictures_node(void *node, avp_fail_t *fail); /* from its queue */
 int  avp_poster_node(void *node, avp_fail_t *fail);   /* by seek */
 void avp_pictures_free(avp_pictures_t *p);
+
+/* for both nodes */
+int  avp_pictures_offer_poster(avp_pictures_t *p, const AVFrame *in,
+                               avp_fail_t *fail);
+int  avp_pictures_finish_poster(avp_pictures_t *p, avp_fail_t *fail);
 
 /* Colours and the pixels' shape resolved, side data taken off. */
 void avp_frame_sanitize(AVFrame *f, const avp_probe_t *facts);

@@ -353,6 +353,9 @@ avp_pass_run(avp_run_t *run, const avp_pass_t *plan, avp_hls_t *hls,
     res->frames_in = p->source.frames_in;
     res->frames_out = p->source.frames_out;
     res->errors = p->source.errors;
+    if (plan->storyboard) {
+        res->images = p->pictures.made;
+    }
 
 done:
 

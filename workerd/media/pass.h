@@ -14,6 +14,7 @@ typedef struct {
     avp_rendition_t results[AVP_RESULTS_MAX]; /* of MP4 and WebM */
     int             nresults;
     int64_t         frames_in, frames_out, errors; /* of the source */
+    avp_images_t    images;
 } avp_pass_result_t;
 
 /* `hls` may be NULL.  Adds to *res.  0, or -1 with *fail set. */

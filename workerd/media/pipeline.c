@@ -240,18 +240,42 @@ subtitles_doc(const job_run_t *j)
 }
 
 static json_t *
+thumbnails_doc(const avp_images_t *images)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < images->nthumbnails; i++) {
+        const avp_thumbnail_t *t = &images->thumbnails[i];
+        char                   path[64];
+
+        snprintf(path, sizeof(path), "thumbnails/%d.jpg", i + 1);
+        json_array_append_new(list,
+                              json_pack("{s:s, s:f, s:i, s:i}", "path", path,
+                                        "time", round(t->time * 1000) / 1000,
+                                        "width", t->width, "height",
+                                        t->height));
+    }
+    return list;
+}
+
+static json_t *
 done_doc(job_run_t *j)
 {
-    json_t *results = json_array();
+    const avp_images_t *images = &j->res.images;
+    json_t             *results = json_array();
 
     for (int i = 0; i < j->res.nresults; i++) {
         json_array_append_new(results, rendition(&j->res.results[i]));
     }
 
-    return json_pack("{s:o, s:s, s:s, s:o, s:{s:I, s:i, s:f}, s:O, s:o, "
-                     "s:o, s:o}",
-                     "source", source_doc(j), "poster", "poster.jpg",
-                     "storyboard", "storyboard.vtt", "master",
+    return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:{s:I, s:i, s:f}, s:O, "
+                     "s:o, s:o, s:o}",
+                     "source", source_doc(j), "poster",
+                     j->poster ? json_string("poster.jpg") : json_null(),
+                     "storyboard", "storyboard.vtt", "thumbnails",
+                     thumbnails_doc(images), "preview",
+                     images->preview ? json_string("preview.webp")
+                                     : json_null(), "master",
                      j->hls ? json_string("hls/master.m3u8") : json_null(),
                      "stats", "framesDecoded",
                      (json_int_t)atomic_load(&j->run.frames_decoded), "passes",

@@ -2,6 +2,9 @@
  * The storyboard: sheets of 10x10 tiles, each written when it is full, and
  * the WebVTT that says which tile belongs to which time.
  *
+ * Sheets are written twice, as JPEG and as WebP, and so is the WebVTT: a list
+ * names one kind only, for it cannot say "or".
+ *
  * A tile is 160 pixels on its short side and at most 408 on the other, so
  * that no sheet is over 4096 pixels (textures of mobile GPUs).
  */
@@ -23,6 +26,7 @@
 #define TILE_LONG 408
 #define TILES_PLANNED 400
 #define JPEG_QUALITY 5
+#define WEBP_QUALITY 70
 
 struct avp_storyboard_s {
     avp_out_t *out;
@@ -32,6 +36,7 @@ struct avp_storyboard_s {
     double    *times; /* when each tile begins */
     size_t     n, allocated;
     int        sheets;
+    bool       webp; /* there is libwebp */
 };
 
 static void
@@ -63,6 +68,7 @@ avp_storyboard_open(avp_storyboard_t **ps, avp_out_t *out, int width,
         return AVERROR(ENOMEM);
     }
     s->out = out;
+    s->webp = avcodec_find_encoder_by_name("libwebp") != NULL;
     s->step = fmax(1, duration > 0 ? duration / TILES_PLANNED : 0);
     tile_size(s, width, height);
     return 0;
@@ -103,14 +109,20 @@ sheet_write(avp_storyboard_t *s)
 
     s->sheet->height = (used + COLUMNS - 1) / COLUMNS * s->height;
     s->sheet->width = (used < COLUMNS ? used : COLUMNS) * s->width;
+
+    snprintf(path, sizeof(path), "storyboard/sheet-%04d.jpg", s->sheets);
     ret = avp_picture_jpeg(&pkt, s->sheet, JPEG_QUALITY);
-    av_frame_free(&s->sheet);
-    if (ret < 0) {
-        return ret;
+    if (ret == 0) {
+        ret = avp_out_put(s->out, path, pkt->data, (size_t)pkt->size, 0);
+        av_packet_free(&pkt);
     }
-    snprintf(path, sizeof(path), "storyboard/sheet-%04d.jpg", s->sheets++);
-    ret = avp_out_put(s->out, path, pkt->data, (size_t)pkt->size, 0);
-    av_packet_free(&pkt);
+    if (ret >= 0 && s->webp) {
+        snprintf(path, sizeof(path), "storyboard/sheet-%04d.webp", s->sheets);
+        ret = avp_picture_put_webp(s->out, path, s->sheet, s->sheet->width,
+                                   s->sheet->height, WEBP_QUALITY);
+    }
+    av_frame_free(&s->sheet);
+    s->sheets++;
     return ret;
 }
 
@@ -190,7 +202,8 @@ vtt_time(FILE *f, double t)
 }
 
 static int
-vtt_write(avp_storyboard_t *s, double end)
+vtt_write(avp_storyboard_t *s, double end, const char *path,
+          const char *ending)
 {
     char  *text = NULL;
     size_t len;
@@ -211,12 +224,12 @@ vtt_write(avp_storyboard_t *s, double end)
         vtt_time(f, s->times[i]);
         fputs(" --> ", f);
         vtt_time(f, until);
-        fprintf(f, "\nstoryboard/sheet-%04d.jpg#xywh=%d,%d,%d,%d\n",
-                (int)(i / TILES), at % COLUMNS * s->width,
+        fprintf(f, "\nstoryboard/sheet-%04d.%s#xywh=%d,%d,%d,%d\n",
+                (int)(i / TILES), ending, at % COLUMNS * s->width,
                 at / COLUMNS * s->height, s->width, s->height);
     }
     ret = fclose(f) == 0
-              ? avp_out_put(s->out, "storyboard.vtt", text, len, 0)
+              ? avp_out_put(s->out, path, text, len, 0)
               : AVERROR(ENOMEM);
     free(text);
     return ret;
@@ -230,7 +243,13 @@ avp_storyboard_finish(avp_storyboard_t *s, double end)
     if (s->sheet != NULL) {
         ret = sheet_write(s);
     }
-    return ret < 0 ? ret : vtt_write(s, end);
+    if (ret >= 0) {
+        ret = vtt_write(s, end, "storyboard.vtt", "jpg");
+    }
+    if (ret >= 0 && s->webp) {
+        ret = vtt_write(s, end, "storyboard-webp.vtt", "webp");
+    }
+    return ret;
 }
 
 void

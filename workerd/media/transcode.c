@@ -28,6 +28,7 @@ static const char usage[] =
     "  --webm av1|vp9     codec of the WebM files (default: av1)\n"
     "  --early on|off     a playable pass of its own (default: on)\n"
     "  --order WORD       auto, together or hls-first (default: auto)\n"
+    "  --preview on|off   a short preview that moves (default: off)\n"
     "  --allow LIST       containers taken (default: mp4,mov,avi,mkv,webm)\n"
     "  --max-duration S   seconds (default: 21600)\n"
     "  --threads N        cores to plan for (default: all)\n"
@@ -42,9 +43,9 @@ typedef struct {
 } options_t;
 
 enum {
-    OPT_FORMATS = 1, OPT_QUALITIES, OPT_WEBM, OPT_EARLY, OPT_ORDER, OPT_ALLOW,
-    OPT_DURATION, OPT_THREADS, OPT_SANDBOX, OPT_JSON, OPT_MESSAGES, OPT_QUIET,
-    OPT_HELP
+    OPT_FORMATS = 1, OPT_QUALITIES, OPT_WEBM, OPT_EARLY, OPT_ORDER,
+    OPT_PREVIEW, OPT_ALLOW, OPT_DURATION, OPT_THREADS, OPT_SANDBOX, OPT_JSON,
+    OPT_MESSAGES, OPT_QUIET, OPT_HELP
 };
 
 static const struct option longs[] = {
@@ -53,6 +54,7 @@ static const struct option longs[] = {
     { "webm", required_argument, NULL, OPT_WEBM },
     { "early", required_argument, NULL, OPT_EARLY },
     { "order", required_argument, NULL, OPT_ORDER },
+    { "preview", required_argument, NULL, OPT_PREVIEW },
     { "allow", required_argument, NULL, OPT_ALLOW },
     { "max-duration", required_argument, NULL, OPT_DURATION },
     { "threads", required_argument, NULL, OPT_THREADS },
@@ -98,6 +100,8 @@ set_option(options_t *o, int opt, const char *arg)
         return set_switch(arg, &o->job.early);
     case OPT_ORDER:
         return avp_job_set_order(&o->job, avp_str_c(arg));
+    case OPT_PREVIEW:
+        return set_switch(arg, &o->job.preview);
     case OPT_ALLOW:
         o->job.allowed = avp_formats_parse(avp_str_c(arg));
         return o->job.allowed ? 0 : -1;

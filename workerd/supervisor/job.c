@@ -62,12 +62,13 @@ avp_job_text(const avp_worker_t *w)
     json_t                  *job;
     char                    *text;
 
-    job = json_pack("{s:o,s:o,s:s,s:b,s:s,s:o,s:I,s:i,s:b}",            /**/
+    job = json_pack("{s:o,s:o,s:s,s:b,s:s,s:b,s:o,s:I,s:i,s:b}",            /**/
                     "formats", formats(set),                            /**/
                     "qualities", qualities(set->quality_levels),        /**/
                     "webmCodec", set->webm_vp9 ? "vp9" : "av1",         /**/
                     "early", set->early ? 1 : 0,                        /**/
                     "order", orders[set->order],                        /**/
+                    "preview", set->preview ? 1 : 0,                    /**/
                     "allowed", allowed(set->allowed_formats),           /**/
                     "maxDuration", (json_int_t) set->max_duration,      /**/
                     "threads", w->threads,                              /**/
