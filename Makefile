@@ -88,13 +88,14 @@ $(MODULE): $(MODULE_DEPS) config ngx_module/build.sh
 	  bash ngx_module/build.sh "$(CURDIR)"
 
 UNIT_WORKERD_OBJS := $(patsubst %,$(OBJ)/workerd/%.o,media/sandbox \
+                   media/progress \
                    media/playlist media/master media/codec_string \
                    media/fragment media/limiter \
                    log supervisor/store_file supervisor/child \
                    supervisor/guard supervisor/redis)
 
 $(BUILD)/unit-tests: $(UNIT_OBJS) $(UNIT_WORKERD_OBJS) $(BUILD)/libavp.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(shell $(PKG) --libs check libseccomp hiredis) -lm
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(shell $(PKG) --libs check libseccomp hiredis libavutil) -lm
 
 # Feeds the packagers without the pipeline; t/media/test_package.py runs it.
 PACKTOOL_OBJS := $(patsubst %,$(OBJ)/workerd/media/%.o,out package \

@@ -403,7 +403,8 @@ decode(decode_t *d, const AVPacket *pkt)
 static int
 read_all(decode_t *d)
 {
-    int rc, bad = 0;
+    int64_t at;
+    int     rc, bad = 0;
 
     for (;;) {
         if (avp_sched_stopped(d->node->sched)) {
@@ -429,13 +430,14 @@ read_all(decode_t *d)
                             "the video is encrypted");
         }
 
+        at = d->pkt->pos >= 0 ? d->pkt->pos : d->demux.pos;
         rc = decode(d, d->pkt);
         av_packet_unref(d->pkt);
         if (rc) {
             return -1;
         }
-        avp_progress_read(d->run->progress, (double)d->demux.pos
-                                                / (double)(d->demux.size + 1));
+        avp_progress_read(d->run->progress, d->last + d->lasts,
+                          (double)at / (double)(d->demux.size + 1));
         if (d->node->errors > 1000 && d->node->frames_in == 0) {
             break;
         }
@@ -515,6 +517,7 @@ finish(decode_t *d)
         }
     }
 
+    avp_progress_ended(d->run->progress, end);
     avp_clock_decoded(&d->node->sched->clock, end);
     for (int i = 0; i < d->node->nouts; i++) {
         avp_queue_close(d->node->outs[i]);

@@ -285,7 +285,10 @@ static int
 finish_files(pass_t *p, avp_pass_result_t *res, avp_fail_t *fail)
 {
     for (int i = 0; i < p->nfiles; i++) {
-        int rc = avp_packager_finish(p->files[i],
+        int rc;
+
+        avp_progress_task(p->run->progress, AVP_TASK_FINISHING);
+        rc = avp_packager_finish(p->files[i],
                                      &res->results[res->nresults]);
 
         if (rc < 0) {

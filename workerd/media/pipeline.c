@@ -332,6 +332,7 @@ run_passes(job_run_t *j, avp_fail_t *fail)
         }
     }
     warn_of_source(j);
+    avp_progress_task(j->run.progress, AVP_TASK_FINISHING);
 
     if (j->hls) {
         rc = avp_hls_finish(j->hls, &j->res.results[j->res.nresults],
@@ -366,7 +367,7 @@ prepare(job_run_t *j, avp_fail_t *fail)
     avp_plan(&j->plan, &j->facts, j->run.job);
     j->covered = fmax(j->plan.bound * 1.05, 10);
     avp_out_set_budget(j->run.out, j->plan.output_bytes);
-    avp_progress_plan(j->run.progress, &j->plan);
+    avp_progress_plan(j->run.progress, &j->plan, j->run.job->threads);
     warn_of_facts(j);
 
     if (j->run.job->hls) {

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define START_SECONDS 0.05      /* of CPU: loading, probing, pictures */
 #define EARLY_MIN 10.0          /* seconds: below, one pass is soon enough */
 #define SEEK_MIN_FRAMES 300     /* three frames more are 1 % of these */
 #define OUTPUT_SPARE (64 << 20) /* bytes beside the caps */
@@ -216,20 +217,30 @@ set_threads(avp_pass_t *pass, int cores)
                                                : av_clip(cores / 4, 1, 4);
 }
 
+/* "480p, 720p": the rungs of a pass that are WebM, or those that are not. */
+static int
+label_rungs(avp_pass_t *pass, bool webm, const char *before)
+{
+    int n = 0;
+
+    for (int i = 0; i < pass->nencodes; i++) {
+        if (pass->encodes[i].webm == webm) {
+            av_strlcatf(pass->label, sizeof(pass->label), "%s %s",
+                        n++ ? "," : before, pass->encodes[i].rung.name);
+        }
+    }
+    return n;
+}
+
+/* What people read while it runs: "encoding 720p, 1080p and WebM 480p". */
 static void
 label_pass(avp_pass_t *pass)
 {
-    av_strlcpy(pass->label, "encode", sizeof(pass->label));
+    int n;
 
-    for (int i = 0; i < pass->nencodes; i++) {
-        const avp_encode_plan_t *e = &pass->encodes[i];
-
-        if (i > 0 && strcmp(e->rung.name, pass->encodes[i - 1].rung.name) == 0) {
-            continue;
-        }
-        av_strlcatf(pass->label, sizeof(pass->label), "%s %s", i ? "," : "",
-                    e->rung.name);
-    }
+    av_strlcpy(pass->label, "encoding", sizeof(pass->label));
+    n = label_rungs(pass, false, "");
+    label_rungs(pass, true, n ? " and WebM" : " WebM");
 }
 
 static void
@@ -239,6 +250,8 @@ estimate(avp_plan_t *plan, const avp_probe_t *p)
     double  frames = frames_of(plan, p);
     double  seconds = frames / av_q2d(plan->rate);
     int64_t peak = 0;
+
+    plan->cpu_seconds = START_SECONDS;
 
     for (int i = 0; i < plan->npasses; i++) {
         avp_pass_t *pass = &plan->passes[i];

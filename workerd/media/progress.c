@@ -11,8 +11,18 @@
 
 #define INTERVAL 0.5 /* seconds between messages */
 
+/* A length reckoned by bytes: which part of the file it takes to believe it,
+ * when a longer one is claimed, and how far off a claim may be.  To think a
+ * video longer than it is does less harm: progress never goes back. */
+#define TRUST 0.01
+#define TRUST_SHORTER 0.05
+#define WRONG 1.5
+
+#define ETA_FADE 15.0  /* s after which a speed counts 1/e, or more */
+#define ETA_PRIOR 0.05 /* of the job: what the plan's speed counts at first */
+
 static double
-now(void)
+monotonic(void)
 {
     struct timespec ts;
 
@@ -24,9 +34,10 @@ void
 avp_progress_init(avp_progress_t *p,
                   int (*send)(void *ctx, const json_t *message), void *ctx)
 {
-    *p = (avp_progress_t){ .send = send, .ctx = ctx, .told = -1 };
+    *p = (avp_progress_t){
+        .send = send, .ctx = ctx, .told = -1, .now = monotonic
+    };
     pthread_mutex_init(&p->lock, NULL);
-    p->started = now();
 }
 
 void
@@ -69,7 +80,7 @@ clean_text(const char *text)
 }
 
 void
-avp_progress_plan(avp_progress_t *p, const avp_plan_t *plan)
+avp_progress_plan(avp_progress_t *p, const avp_plan_t *plan, int threads)
 {
     avp_progress_send(
         p, json_pack("{s:s, s:i, s:f, s:I, s:I, s:f, s:o}", "t", "plan",
@@ -80,11 +91,20 @@ avp_progress_plan(avp_progress_t *p, const avp_plan_t *plan)
 
     pthread_mutex_lock(&p->lock);
     p->duration = plan->duration;
+    p->sure = plan->duration > 0 && plan->bound <= plan->duration;
     for (int i = 0; i < plan->npasses; i++) {
         for (int k = 0; k < plan->passes[i].nencodes; k++) {
             p->total += plan->passes[i].encodes[k].cost;
         }
     }
+    if (plan->duration > 0) {
+        /* the plan's cost is that of its bound */
+        p->expected = plan->cpu_seconds / threads * plan->duration
+                      / plan->bound;
+        p->shares = ETA_PRIOR;
+        p->spent = ETA_PRIOR * p->expected;
+    }
+    p->started = p->at = p->now();
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -93,6 +113,7 @@ avp_progress_unsure(avp_progress_t *p)
 {
     pthread_mutex_lock(&p->lock);
     p->duration = 0;
+    p->sure = false;
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -111,32 +132,81 @@ avp_progress_error(avp_progress_t *p, const avp_fail_t *fail)
                                    clean_text(fail->detail)));
 }
 
-static void
-tell(avp_progress_t *p)
+/* Of the video, as far as is known; 0 not at all. */
+static double
+length_of(const avp_progress_t *p)
 {
-    double sum = 0, t = now(), share, eta;
-    int    percent;
+    double by_bytes = p->fraction > 0 ? p->read / p->fraction : 0;
 
-    if (t - p->last < INTERVAL || p->total <= 0) {
-        return;
+    if (p->sure) {
+        return p->duration;
     }
+    if (p->fraction < TRUST || p->duration <= 0) {
+        return p->fraction < TRUST ? p->duration : by_bytes;
+    }
+    return by_bytes > p->duration * WRONG
+                   || (by_bytes < p->duration / WRONG
+                       && p->fraction >= TRUST_SHORTER)
+               ? by_bytes
+               : p->duration;
+}
+
+static double
+share_done(const avp_progress_t *p)
+{
+    double sum = 0;
 
     for (int i = 0; i < p->nitems; i++) {
         sum += p->weight[i] * p->part[i];
     }
-    share = fmin(sum / p->total, 0.99);
+    return fmin(sum / p->total, 0.99);
+}
+
+/* Seconds to the end; -1 not known yet.  Takes note of the speed. */
+static int
+eta_of(avp_progress_t *p, double share, double t)
+{
+    double passed = t - p->at, all = t - p->started, most, left;
+    double fade = exp(-passed / fmax(ETA_FADE, p->expected / 4));
+
+    p->shares = p->shares * fade + fmax(0, share - p->share);
+    p->spent = p->spent * fade + passed;
+    p->share = fmax(p->share, share);
+    p->at = t;
+
+    if (p->expected <= 0 && (p->share < 0.02 || all < 2)) {
+        return -1;
+    }
+    /* what stands still for a while will not do so for ever: no slower than
+     * a quarter of what it was on the whole */
+    left = 1 - p->share;
+    most = 4 * left * (all + ETA_PRIOR * p->expected)
+           / (p->share + (p->expected > 0 ? ETA_PRIOR : 0));
+    left = p->shares > 0 ? fmin(left * p->spent / p->shares, most) : most;
+    return (int)fmin(ceil(left), 1e6);
+}
+
+static void
+tell(avp_progress_t *p)
+{
+    double t = p->now(), share;
+    int    percent;
+
+    if ((p->told >= 0 && t - p->last < INTERVAL) || p->total <= 0) {
+        return;
+    }
+
+    share = share_done(p);
     percent = (int)(share * 100);
     if (percent < p->told) {
         percent = p->told; /* never back */
     }
-
-    eta = share > 0.02 ? (t - p->started) * (1 - share) / share : -1;
     p->last = t;
     p->told = percent;
 
     send_locked(p, json_pack("{s:s, s:i, s:s, s:i}", "t", "progress",
                              "progress", percent, "task", p->task, "eta",
-                             (int)fmin(ceil(eta), 1e6)));
+                             eta_of(p, share, t)));
 }
 
 void
@@ -153,8 +223,17 @@ avp_progress_pass(avp_progress_t *p, const avp_pass_t *pass, int *first)
         p->weight[p->nitems] = pass->encodes[i].cost;
         p->part[p->nitems++] = 0;
     }
-    p->fraction = 0;
+    p->read = p->fraction = 0;
     av_strlcpy(p->task, pass->label, sizeof(p->task));
+    tell(p);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void
+avp_progress_task(avp_progress_t *p, const char *task)
+{
+    pthread_mutex_lock(&p->lock);
+    av_strlcpy(p->task, task, sizeof(p->task));
     tell(p);
     pthread_mutex_unlock(&p->lock);
 }
@@ -162,12 +241,13 @@ avp_progress_pass(avp_progress_t *p, const avp_pass_t *pass, int *first)
 void
 avp_progress_step(avp_progress_t *p, int item, double t)
 {
-    double part;
+    double length, part;
 
     pthread_mutex_lock(&p->lock);
-    part = p->duration > 0 ? t / p->duration : p->fraction;
+    length = length_of(p);
+    part = length > 0 ? fmin(t / length, 1) : 0;
     if (part > p->part[item]) {
-        p->part[item] = fmin(part, 1);
+        p->part[item] = part;
     }
     tell(p);
     pthread_mutex_unlock(&p->lock);
@@ -183,10 +263,22 @@ avp_progress_item_done(avp_progress_t *p, int item)
 }
 
 void
-avp_progress_read(avp_progress_t *p, double fraction)
+avp_progress_read(avp_progress_t *p, double t, double fraction)
 {
     pthread_mutex_lock(&p->lock);
+    p->read = t;
     p->fraction = fraction;
+    pthread_mutex_unlock(&p->lock);
+}
+
+void
+avp_progress_ended(avp_progress_t *p, double t)
+{
+    pthread_mutex_lock(&p->lock);
+    if (t > 0) {
+        p->duration = t;
+        p->sure = true;
+    }
     pthread_mutex_unlock(&p->lock);
 }
 
