@@ -625,14 +625,20 @@ class Output:
             assert a and a == b, f"{name}: MP4 and HLS are not the same bits"
 
     def check_storyboard(self):
-        text = (self.folder / "storyboard.vtt").read_text()
+        """Both lists; the end of the last cue."""
+        at = self._check_storyboard("storyboard.vtt", "jpg")
+        assert at == self._check_storyboard("storyboard-webp.vtt", "webp")
+        return at
+
+    def _check_storyboard(self, name, ending):
+        text = (self.folder / name).read_text()
         head, *cues = text.strip().split("\n\n")
         assert head == "WEBVTT" and cues
         clock = r"(\d\d):(\d\d):(\d\d\.\d{3})"
         at, sheets = 0.0, {}
         for cue in cues:
             m = re.fullmatch(rf"{clock} --> {clock}\n(storyboard/sheet-\d{{4}}"
-                             r"\.jpg)#xywh=(\d+),(\d+),(\d+),(\d+)", cue)
+                             rf"\.{ending})#xywh=(\d+),(\d+),(\d+),(\d+)", cue)
             assert m, f"cue {cue!r}"
             g = m.groups()
             begin, end = (int(a) * 3600 + int(b) * 60 + float(c)

@@ -27,8 +27,8 @@ typedef struct avp_preview_s avp_preview_t;
  * nothing was offered; webp, afterwards, writes poster.webp of the same. */
 int avp_poster_open(avp_poster_t **p, avp_out_t *out);
 int avp_poster_offer(avp_poster_t *p, const AVFrame *frame);
-/* Whether even the best so far is black, white, flat or a blur. */
-bool avp_poster_poor(const avp_poster_t *p);
+/* Of the best so far, as in picture.h; -1 none. */
+double avp_poster_score(const avp_poster_t *p);
 int avp_poster_finish(avp_poster_t *p);
 int avp_poster_webp(avp_poster_t *p);
 void avp_poster_free(avp_poster_t *p);

@@ -22,8 +22,10 @@ int avp_picture_alloc(AVFrame **dst, int width, int height, int full);
 
 /* How good a picture for people `frame` makes: 0 to 2, by its spread of luma
  * and its edges.  What has less than AVP_PICTURE_POOR is nearly black or
- * white, flat, or a blur. */
+ * white, flat, or a blur; who looks for something better is content with
+ * AVP_PICTURE_GOOD. */
 #define AVP_PICTURE_POOR 0.25
+#define AVP_PICTURE_GOOD 1.0
 int avp_picture_score(const AVFrame *frame, double *score);
 
 /* A whole JPEG file (full range frame; `quality` 2..31, less is better). */

@@ -1,4 +1,5 @@
 #include "workerd/media/nodes.h"
+#include "workerd/media/picture.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -126,11 +127,12 @@ static double
 next_poster(const avp_pictures_t *p, int offered)
 {
     double duration = p->run->plan->duration, soon = PLACE_STEP * offered;
+    double limit = offered == CANDIDATES ? AVP_PICTURE_POOR : AVP_PICTURE_GOOD;
 
     if (offered < CANDIDATES) {
         return duration > 0 ? fmin(places[offered] * duration, soon) : soon;
     }
-    return offered < CANDIDATES_MAX && avp_poster_poor(p->poster)
+    return offered < CANDIDATES_MAX && avp_poster_score(p->poster) < limit
                ? next_poster(p, CANDIDATES - 1)
                      + (offered - CANDIDATES + 1)
                            * (duration > 0 ? fmin(duration / 20, 1) : 1)

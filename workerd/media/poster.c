@@ -53,10 +53,10 @@ avp_poster_offer(avp_poster_t *p, const AVFrame *frame)
     return 0;
 }
 
-bool
-avp_poster_poor(const avp_poster_t *p)
+double
+avp_poster_score(const avp_poster_t *p)
 {
-    return p->best == NULL || p->score < AVP_PICTURE_POOR;
+    return p->best ? p->score : -1;
 }
 
 /* The display size, at most POSTER_SIDE long, even. */

@@ -4,6 +4,7 @@
  */
 
 #include "workerd/media/nodes.h"
+#include "workerd/media/picture.h"
 
 #include <stdlib.h>
 
@@ -147,7 +148,7 @@ onward(search_t *s, double share, avp_fail_t *fail)
                 return -1;
             }
             if (share < 0 || frames >= ONWARD
-                || !avp_poster_poor(s->p->poster)) {
+                || avp_poster_score(s->p->poster) >= AVP_PICTURE_GOOD) {
                 return 0;
             }
         }
@@ -155,11 +156,17 @@ onward(search_t *s, double share, avp_fail_t *fail)
     return 0;
 }
 
+static bool
+is_poor(const search_t *s)
+{
+    return avp_poster_score(s->p->poster) < AVP_PICTURE_POOR;
+}
+
 static int
 look_around(search_t *s, avp_fail_t *fail)
 {
     for (int i = 0; i < PLACES; i++) {
-        if (i >= FIRST && !avp_poster_poor(s->p->poster)) {
+        if (i >= FIRST && !is_poor(s)) {
             return 0;
         }
         if (avp_sched_stopped(s->p->sched)) {
@@ -174,7 +181,7 @@ look_around(search_t *s, avp_fail_t *fail)
     if (s->offered == 0) {
         return onward(s, -1, fail); /* no usable key frames */
     }
-    if (avp_poster_poor(s->p->poster) && s->ntried < PLACES) {
+    if (is_poor(s) && s->ntried < PLACES) {
         return onward(s, places[1], fail); /* they are few */
     }
     return 0;
