@@ -271,6 +271,7 @@ def test_thumbnails(run, made, make, name, seconds):
     assert [int(t / seconds * 5) for t in times] == [0, 1, 2, 3, 4], times
     for i, t in enumerate(job.doc["thumbnails"]):
         assert t["path"] == f"thumbnails/{i + 1}.jpg"
+        assert t["webp"] == f"thumbnails/{i + 1}.webp"
         assert (t["width"], t["height"]) == (128, 48)
         for ending in ("jpg", "webp"):
             path = job.output.folder / f"thumbnails/{i + 1}.{ending}"

@@ -40,6 +40,7 @@ void avp_poster_free(avp_poster_t *p);
 typedef struct {
     double time; /* s */
     int    width, height;
+    bool   webp; /* there is one beside it */
 } avp_thumbnail_t;
 
 /* One of each fifth of the video: its best frame.  `duration` is only where

@@ -246,11 +246,13 @@ thumbnails_doc(const avp_images_t *images)
 
     for (int i = 0; i < images->nthumbnails; i++) {
         const avp_thumbnail_t *t = &images->thumbnails[i];
-        char                   path[64];
+        char                   path[64], webp[64];
 
         snprintf(path, sizeof(path), "thumbnails/%d.jpg", i + 1);
+        snprintf(webp, sizeof(webp), "thumbnails/%d.webp", i + 1);
         json_array_append_new(list,
-                              json_pack("{s:s, s:f, s:i, s:i}", "path", path,
+                              json_pack("{s:s, s:s?, s:f, s:i, s:i}", "path",
+                                        path, "webp", t->webp ? webp : NULL,
                                         "time", round(t->time * 1000) / 1000,
                                         "width", t->width, "height",
                                         t->height));

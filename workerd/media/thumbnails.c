@@ -143,6 +143,7 @@ int
 avp_thumbnails_finish(avp_thumbnails_t *t, double end,
                       avp_thumbnail_t made[AVP_THUMBNAILS], int *n)
 {
+    bool   webp = avcodec_find_encoder_by_name("libwebp") != NULL;
     double part = end / AVP_THUMBNAILS;
 
     *n = 0;
@@ -159,6 +160,7 @@ avp_thumbnails_finish(avp_thumbnails_t *t, double end,
             return ret;
         }
         made[(*n)++] = (avp_thumbnail_t){ .time = c->time,
+                                          .webp = webp,
                                           .width = c->frame->width,
                                           .height = c->frame->height };
     }
