@@ -132,3 +132,9 @@ def set_edits(data, edits, which=0):
     if any(k == "edts" for k, *_ in boxes(data, body, end)):
         replace(data, b"", "moov", "trak", "edts", which=which)
     return insert(data, edts(edits), "moov", "trak", which=which)
+
+
+def grow(data, at, new, *path, which=0):
+    """Puts bytes in at `at`, within the boxes of `path`."""
+    parents, _ = _walk(data, path, which)
+    return _splice(data, at, at, new, parents)
