@@ -16,7 +16,7 @@ static avp_plan_t     plan;
 /* what was told */
 static int    told, last, eta, first_eta, eta_max;
 static double last_at;
-static char   task[AVP_LABEL_MAX];
+static char   task[AVP_TASK_MAX];
 
 static double
 fake_clock(void)

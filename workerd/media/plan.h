@@ -21,7 +21,7 @@
 #define AVP_ENCODES_MAX (2 * AVP_LADDER_MAX)
 #define AVP_PASSES_MAX 3
 #define AVP_PLAN_TEXT 512
-#define AVP_LABEL_MAX 96
+#define AVP_TASK_MAX 96
 
 #define AVP_GOP_H264 2 /* seconds between key frames */
 #define AVP_GOP_WEBM 5
@@ -42,7 +42,7 @@ typedef struct {
 } avp_encode_plan_t;
 
 typedef struct {
-    char              label[AVP_LABEL_MAX]; /* the task that progress names */
+    char              label[AVP_TASK_MAX]; /* the task that progress names */
     int               decode_threads;
     int               nencodes;
     avp_encode_plan_t encodes[AVP_ENCODES_MAX];

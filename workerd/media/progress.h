@@ -48,7 +48,7 @@ typedef struct {
     double          expected;      /* s that it all should take; 0 unknown */
     double          share, at;     /* as of the last look, and when that was */
     double          shares, spent; /* lately: done, and in how many s */
-    char            task[AVP_LABEL_MAX];
+    char            task[AVP_TASK_MAX];
 } avp_progress_t;
 
 void avp_progress_init(avp_progress_t *p,
