@@ -89,6 +89,8 @@ $(MODULE): $(MODULE_DEPS) config ngx_module/build.sh
 
 UNIT_WORKERD_OBJS := $(patsubst %,$(OBJ)/workerd/%.o,media/sandbox \
                    media/progress \
+                   media/sandbox_filter media/sandbox_landlock \
+                   media/sandbox_trap \
                    media/playlist media/master media/codec_string \
                    media/fragment media/limiter \
                    log supervisor/store_file supervisor/child \

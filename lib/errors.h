@@ -135,6 +135,8 @@ typedef enum {
       "The worker had no memory for this job; it will be tried again.")        \
     X(DATABASE_LOST, "database_lost", TRANSIENT, 0, "Database lost",           \
       "The worker lost the database; the job will be tried again.")            \
+    X(NO_SANDBOX, "sandbox_unavailable", TRANSIENT, 0, "No sandbox",           \
+      "The worker could not shut the job in; it will be tried again.")         \
     X(CRASHED, "crashed", CRASH, 0, "Media process crashed",                   \
       "The media process died on this file.")                                  \
     X(MEMORY_LIMIT, "memory_limit", CRASH, 0, "Memory limit",                  \

@@ -90,12 +90,36 @@ enter_sandbox(const avp_job_t *job, avp_fail_t *fail)
         return 0;
     }
     if (avp_sandbox_enter(&opts, &level) != 0) {
-        return avp_fail(fail, AVP_ERR_STORAGE_ERROR,
+        return avp_fail(fail, AVP_ERR_NO_SANDBOX,
                         "the sandbox cannot be entered: %s", strerror(errno));
     }
     avp_sandbox_describe(&level, text, sizeof(text));
     fprintf(stderr, "sandbox %s\n", text);
     return 0;
+}
+
+/* What `workerd run` asks before it takes jobs, and a person may: one line,
+ * avp_sandbox_describe()'s or the reason why not. */
+static int
+check_sandbox(void)
+{
+    avp_sandbox_opts_t  opts = { .out_fd = -1 };
+    avp_sandbox_level_t level;
+    char                text[128];
+
+    if (avp_sandbox_enter(&opts, &level) != 0) {
+        if (errno == ENOSYS && level.landlock == 0) {
+            fprintf(stderr, "the kernel has no Landlock\n");
+        } else {
+            fprintf(stderr, "%s: %s\n",
+                    level.landlock == 0 ? "privileges" : "seccomp",
+                    strerror(errno));
+        }
+        return AVP_EXIT_FAILED;
+    }
+    avp_sandbox_describe(&level, text, sizeof(text));
+    puts(text);
+    return fflush(stdout) == 0 ? AVP_EXIT_OK : AVP_EXIT_FAILED;
 }
 
 int
@@ -108,7 +132,9 @@ avp_media_main(int argc, char **argv)
     const char    *why;
     int            rc;
 
-    (void) argv;
+    if (argc == 2 && strcmp(argv[1], "--check-sandbox") == 0) {
+        return check_sandbox();
+    }
     if (argc != 1 || fcntl(FD_MESSAGES, F_GETFD) < 0) {
         fprintf(stderr, "workerd media is started by workerd run\n");
         return AVP_EXIT_USAGE;

@@ -72,6 +72,7 @@ avp_pipeline_init(void)
     av_cpu_count();
     av_get_cpu_flags();
     sysconf(_SC_NPROCESSORS_ONLN);
+    json_object_seed(0); /* opens /dev/urandom, the first time */
 }
 
 static void

@@ -62,7 +62,7 @@ health(avp_http_t *h, unsigned *status)
     refresh(h);
     *status = h->database && storage ? MHD_HTTP_OK
                                      : MHD_HTTP_SERVICE_UNAVAILABLE;
-    o = json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:b,s:s}", "status",
+    o = json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:b,s:s,s:{s:s,s:i,s:b}}", "status",
                   !h->database || !storage ? "unhealthy"
                   : !redis                 ? "degraded"
                                            : "healthy",
@@ -70,7 +70,9 @@ health(avp_http_t *h, unsigned *status)
                   redis ? "ok" : "down", "storage", storage ? "ok" : "down",
                   "slots", atomic_load(&m->slots), "running",
                   atomic_load(&m->running), "draining",
-                  atomic_load(&m->draining) ? 1 : 0, "version", AVP_VERSION);
+                  atomic_load(&m->draining) ? 1 : 0, "version", AVP_VERSION,
+                  "sandbox", "ns", h->w->cage.ns, "landlock",
+                  h->w->cage.landlock, "seccomp", h->w->cage.seccomp ? 1 : 0);
     text = o != NULL ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
     return text;
@@ -113,10 +115,14 @@ metrics(avp_http_t *h)
             "# TYPE avp_worker_slots gauge\navp_worker_slots %d\n"
             "# TYPE avp_worker_draining gauge\navp_worker_draining %d\n"
             "# TYPE avp_up gauge\navp_up{service=\"database\"} %d\n"
-            "avp_up{service=\"redis\"} %d\n",
+            "avp_up{service=\"redis\"} %d\n"
+            "# TYPE avp_sandbox_level gauge\n"
+            "avp_sandbox_level{ns=\"%s\",landlock_abi=\"%d\","
+            "seccomp=\"%d\"} 1\n",
             AVP_VERSION, atomic_load(&m->running), atomic_load(&m->slots),
             atomic_load(&m->draining) ? 1 : 0, h->database ? 1 : 0,
-            atomic_load(&m->redis_up) ? 1 : 0);
+            atomic_load(&m->redis_up) ? 1 : 0, h->w->cage.ns,
+            h->w->cage.landlock, h->w->cage.seccomp ? 1 : 0);
     if (h->database) { /* unknown is not zero */
         fprintf(f,
                 "# TYPE avp_queue_depth gauge\navp_queue_depth %lld\n"

@@ -181,6 +181,30 @@ db_deadline(const avp_settings_t *set)
     return ms < 1000 ? 1000 : ms > 5000 ? 5000 : ms;
 }
 
+/* Media is not decoded without a sandbox unless somebody said so. */
+static int
+cage_open(avp_worker_t *w)
+{
+    char why[160];
+
+    avp_cage_none(&w->cage);
+    if (!w->set.sandbox || w->nslots == 0) {
+        if (w->nslots > 0) {
+            avp_log(AVP_LOG_WARN, "SANDBOX=off: media is decoded without a "
+                                  "sandbox");
+        }
+        return 0;
+    }
+    if (avp_cage_probe(&w->cage, why, sizeof(why)) != 0) {
+        avp_command_error("no sandbox for media processes: %s; use a kernel "
+                          "with Landlock and seccomp (in a container: a "
+                          "profile that allows both), or SANDBOX=off where "
+                          "all uploads are trusted", why);
+        return -1;
+    }
+    return 0;
+}
+
 static int
 worker_open(avp_worker_t *w)
 {
@@ -203,6 +227,9 @@ worker_open(avp_worker_t *w)
         w->slots[i].out_fd = -1;
     }
 
+    if (cage_open(w) != 0) { /* before there are threads */
+        return -1;
+    }
     w->store = avp_store_open(w->set.storage_dir);
     if (w->store == NULL) {
         avp_command_error("STORAGE_DIR %s: %s", w->set.storage_dir,
@@ -227,7 +254,10 @@ worker_open(avp_worker_t *w)
     avp_log(AVP_LOG_INFO, "worker starts", AVP_S("name", w->set.worker_name),
             AVP_S("incarnation", w->incarnation), AVP_S("database", redacted),
             AVP_S("storage", w->set.storage_dir), AVP_I("slots", w->nslots),
-            AVP_I("threads", w->threads), AVP_I("lease", w->set.lease));
+            AVP_I("threads", w->threads), AVP_I("lease", w->set.lease),
+            AVP_S("sandboxNs", w->cage.ns),
+            AVP_I("sandboxLandlock", w->cage.landlock),
+            AVP_I("sandboxSeccomp", w->cage.seccomp ? 1 : 0));
     return 0;
 }
 

@@ -29,6 +29,7 @@
 #include "lib/storage_key.h"
 #include "lib/uuid.h"
 #include "workerd/db.h"
+#include "workerd/supervisor/cage.h"
 #include "workerd/supervisor/child.h"
 #include "workerd/supervisor/clock.h"
 #include "workerd/supervisor/guard.h"
@@ -99,6 +100,7 @@ typedef struct {
     char          incarnation[AVP_UUID_LEN + 1];
     char          host[64];
     int           threads;   /* that a media process may use */
+    avp_cage_t    cage;      /* what its sandbox is */
 
     avp_db_t     *db;
     avp_redis_t  *redis;

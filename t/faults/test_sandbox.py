@@ -1,0 +1,101 @@
+"""What a worker makes of the machine's means to shut media processes in."""
+
+import re
+import stat
+import sys
+
+import httpx
+import pytest
+
+from rig import BUILD, Workerd, wait_until
+
+pytestmark = pytest.mark.skipif(
+    BUILD.name != "build",
+    reason="sanitizers and counters of coverage do not live in the sandbox")
+
+# a machine that lacks system calls: they answer with an error, and what is
+# started under it inherits that
+LAUNCHER = """#!{python}
+import ctypes, os, sys
+lib = ctypes.CDLL("libseccomp.so.2", use_errno=True)
+lib.seccomp_init.restype = ctypes.c_void_p
+lib.seccomp_init.argtypes = [ctypes.c_uint32]
+lib.seccomp_load.argtypes = [ctypes.c_void_p]
+lib.seccomp_rule_add_array.argtypes = [
+    ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint,
+    ctypes.c_void_p]
+class Compare(ctypes.Structure):
+    _fields_ = [("arg", ctypes.c_uint), ("op", ctypes.c_int),
+                ("a", ctypes.c_uint64), ("b", ctypes.c_uint64)]
+ctx = lib.seccomp_init(0x7fff0000)
+for name, error, first in {calls!r}:
+    nr = lib.seccomp_syscall_resolve_name(name.encode())
+    assert nr > 0, name
+    args = (0, None) if first is None else (
+        1, ctypes.byref(Compare(0, 4, first, 0)))
+    assert lib.seccomp_rule_add_array(ctx, 0x00050000 | error, nr, *args) == 0
+assert lib.seccomp_load(ctx) == 0
+os.execv({workerd!r}, [{workerd!r}, *sys.argv[1:]])
+"""
+
+NO_LANDLOCK = [("landlock_create_ruleset", 38, None)]
+NO_SECCOMP = [("seccomp", 38, None), ("prctl", 22, 22)]
+NO_NAMESPACES = [("unshare", 1, None)]
+
+
+def worker_without(world, calls, name, **env):
+    path = world.run.folder("launch") / name
+    path.write_text(LAUNCHER.format(python=sys.executable, calls=calls,
+                                    workerd=str(BUILD / "workerd")))
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    w = Workerd(world.run, {**world.env, "WORKER_NAME": name, **env}, name,
+                binary=path)
+    world.workers.append(w)
+    return w.start()
+
+
+def level_of(worker):
+    def up():
+        try:
+            return httpx.get(f"{worker.health_url}/health")
+        except httpx.HTTPError:
+            return None
+    level = wait_until(up, 10, "health").json()["sandbox"]
+    text = httpx.get(f"{worker.health_url}/metrics").text
+    found = re.findall(r"^avp_sandbox_level\{(.*)\} 1$", text, re.M)
+    assert found == [f'ns="{level["ns"]}",landlock_abi="{level["landlock"]}",'
+                     f'seccomp="{int(level["seccomp"])}"']
+    started = [x for x in worker.lines() if x.get("msg") == "worker starts"]
+    assert started[-1]["sandboxLandlock"] == level["landlock"]
+    return level
+
+
+def test_level_is_told(world):
+    level = level_of(world.worker())
+    assert level["landlock"] >= 1 and level["seccomp"] is True
+    assert level["ns"] in ("user,net", "net", "none")
+
+
+@pytest.mark.parametrize("calls, word", [(NO_LANDLOCK, "Landlock"),
+                                         (NO_SECCOMP, "seccomp")])
+def test_no_start_without(world, clips, calls, word):
+    w = worker_without(world, calls, "bare")
+    assert w.process.wait(20) == 1
+    text = w.logfile.read_text()
+    assert word in text and "SANDBOX=off" in text
+
+    # somebody's decision: it works, and says what it has
+    w = worker_without(world, calls, "trusting", SANDBOX="off")
+    assert level_of(w) == {"ns": "none", "landlock": 0, "seccomp": False}
+    video, _ = world.add(clips["short"])
+    world.wait(video)
+
+
+def test_namespaces_are_not_needed(world, clips):
+    """As in most containers."""
+    w = worker_without(world, NO_NAMESPACES, "contained")
+    level = level_of(w)
+    assert level["ns"] == "none" and level["landlock"] >= 1
+    video, _ = world.add(clips["short"])
+    world.wait(video)
+    world.check_published(video)
