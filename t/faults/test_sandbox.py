@@ -9,10 +9,6 @@ import pytest
 
 from rig import BUILD, Workerd, wait_until
 
-pytestmark = pytest.mark.skipif(
-    BUILD.name != "build",
-    reason="sanitizers and counters of coverage do not live in the sandbox")
-
 # a machine that lacks system calls: they answer with an error, and what is
 # started under it inherits that
 LAUNCHER = """#!{python}
