@@ -5,6 +5,7 @@ AVP_MUTANTS=N tries another number, AVP_SEED=N others; a failure names both.
 """
 
 import collections
+import contextlib
 import os
 import time
 
@@ -68,7 +69,13 @@ def sources(world):
 
 
 def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    """What is open, numbers left out: a count of each kind."""
+    folder = f"/proc/{pid}/fd"
+    kinds = collections.Counter()
+    for fd in os.listdir(folder):
+        with contextlib.suppress(OSError):
+            kinds[os.readlink(f"{folder}/{fd}").split(":")[0]] += 1
+    return kinds
 
 
 def resident(pid):
@@ -145,7 +152,11 @@ def test_mutants(world, sources):
     # the worker is the same, and has kept nothing
     assert worker.alive() and worker.process.pid == pid
     wait_until(lambda: not worker.children(), 10, "media processes have ended")
-    wait_until(lambda: descriptors(pid) <= before[0], 10, "descriptors closed")
+    more = descriptors(pid) - before[0]
+    print(f"more open: {dict(more)}")
+    # gc's thread and the leader's round may have connected meanwhile; what a
+    # job leaves would be there a hundred times
+    assert sum(more.values()) <= 3 and set(more) <= {"socket"}, more
     assert resident(pid) < before[1] + (8 << 20)
 
     # no media process lied; none of what failed lies about
