@@ -17,14 +17,15 @@ function say(text) {
   state.textContent = text;
 }
 
-function play(src, note) {
+// From the beginning, or from second `at` on; `rest`: stay paused there.
+function play(src, note, at = 0, rest = false) {
   if (hls) {
     hls.destroy();
     hls = null;
   }
   say(note || src);
   if (window.Hls && window.Hls.isSupported()) {
-    hls = new window.Hls();
+    hls = new window.Hls({startPosition: at});
     hls.on(window.Hls.Events.ERROR, (_, data) => {
       if (data.fatal) {
         say(`Cannot play: ${data.details}`);
@@ -34,13 +35,15 @@ function play(src, note) {
     hls.attachMedia(video);
     document.body.dataset.player = 'hls.js';
   } else if (video.canPlayType('application/vnd.apple.mpegurl')) {
-    video.src = src;                  // the browser's own HLS
+    video.src = at ? `${src}#t=${at}` : src;    // the browser's own HLS
     document.body.dataset.player = 'native';
   } else {
     say('hls.js is not here and this browser has no HLS of its own.');
     return;
   }
-  video.play().catch(() => {});       // without a gesture it may not start
+  if (!rest) {
+    video.play().catch(() => {});     // without a gesture it may not start
+  }
 }
 
 async function follow(id, token) {
@@ -64,12 +67,20 @@ async function follow(id, token) {
     if (doc.thumbnailUrl) {
       video.poster = doc.thumbnailUrl;
     }
-    // While it is encoded only the first rendition plays; the finished master
-    // is taken up when nothing has been played yet.
+    // While it is encoded only the first rendition plays.  The finished master
+    // is taken up where that one has come to: players do not read a master
+    // again, and it has the other renditions.
     if (doc.playbackUrl && doc.playbackUrl !== shown &&
-        (shown === null || video.currentTime === 0)) {
+        (shown === null || doc.status === 'completed' ||
+         video.currentTime === 0)) {
+      const first = shown === null || video.currentTime === 0;
       shown = doc.playbackUrl;
-      play(shown, doc.title);
+      if (first) {
+        play(shown, doc.title);
+      } else {
+        play(shown, doc.title, video.ended ? 0 : video.currentTime,
+             video.paused);
+      }
     }
     if (doc.status === 'completed' || doc.status === 'failed') {
       say(doc.status === 'failed' ? `${doc.title}: ${doc.error}` : doc.title);

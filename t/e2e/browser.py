@@ -11,9 +11,14 @@ E2E = ROOT / "t/e2e"
 
 def play(url, rate=1.0, timeout=200):
     """What Chromium saw of the player page; see play.mjs."""
-    p = subprocess.run(["node", str(E2E / "play.mjs"), url, str(rate)],
-                       cwd=E2E, capture_output=True, text=True,
-                       timeout=timeout, stdin=subprocess.DEVNULL)
+    return run_script("play.mjs", url, str(rate), timeout=timeout)
+
+
+def run_script(name, *args, timeout=200):
+    """The JSON that is the last line of a script of this folder."""
+    p = subprocess.run(["node", str(E2E / name), *args], cwd=E2E,
+                       capture_output=True, text=True, timeout=timeout,
+                       stdin=subprocess.DEVNULL)
     assert p.returncode == 0, p.stdout + p.stderr
     return json.loads(p.stdout.splitlines()[-1])
 
