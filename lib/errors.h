@@ -100,33 +100,46 @@ typedef enum {
       "There is no room for this upload now; nothing was kept.")               \
     /* jobs */                                                                 \
     X(INVALID_MEDIA, "invalid_media", PERMANENT, 0, "Not a playable video",    \
-      "The file could not be read as a video; it may be damaged or cut off.")  \
+      "The file could not be read as a video: it is damaged, cut off or "      \
+      "something else. See whether it plays where it came from, and "          \
+      "upload it again.")                                                      \
     X(UNSUPPORTED_FORMAT, "unsupported_format", PERMANENT, 0,                  \
       "Container not supported",                                               \
-      "The container of this file is not one of the allowed formats.")         \
+      "The container of this file is not one of the allowed formats. "         \
+      "Convert it, to MP4 for example, and upload that.")                      \
     X(UNSUPPORTED_CODEC, "unsupported_codec", PERMANENT, 0,                    \
       "Codec not supported",                                                   \
-      "The video is coded in a way that is not decoded here.")                 \
+      "The video is coded in a way that is not decoded here. Convert it "      \
+      "to H.264, HEVC, VP9 or AV1.")                                           \
     X(NO_VIDEO, "no_video", PERMANENT, 0, "No video stream",                   \
-      "The file has no video stream that can be decoded.")                     \
+      "The file has no video track, only sound, a cover or data. Upload "      \
+      "one that has.")                                                         \
     X(ENCRYPTED, "encrypted", PERMANENT, 0, "Encrypted",                       \
-      "The file is encrypted; upload it without protection.")                  \
+      "The file is encrypted (DRM). Upload a copy without protection.")        \
     X(RESOLUTION_TOO_LARGE, "resolution_too_large", PERMANENT, 0,              \
-      "Resolution too large", "The picture is larger than 8192x4320.")         \
+      "Resolution too large",                                                  \
+      "The picture is larger than 8192x4320. Scale it down and upload it "     \
+      "again.")                                                                \
     X(TOO_MANY_STREAMS, "too_many_streams", PERMANENT, 0, "Too many streams",  \
-      "The file has more than 32 streams.")                                    \
+      "The file has more than 32 tracks. Remove those that are not "           \
+      "needed.")                                                               \
     X(DURATION_TOO_LONG, "duration_too_long", PERMANENT, 0,                    \
-      "Duration too long", "The video is longer than this server accepts.")    \
+      "Duration too long",                                                     \
+      "The video is longer than this server accepts. Cut it into parts.")      \
     X(FRAME_LIMIT, "frame_limit", PERMANENT, 0, "Too many frames",             \
-      "The video has more frames in its time than any real recording.")        \
+      "The video has more frames in its time than any real recording; it "     \
+      "is probably damaged. Encode it anew and upload that.")                  \
     X(OUTPUT_LIMIT, "output_limit", PERMANENT, 0, "Output limit",              \
-      "The renditions grew over what was planned for this video.")             \
+      "The renditions grew over what was planned for this video. Please "      \
+      "report it to the operator.")                                            \
     X(SOURCE_MISSING, "source_missing", PERMANENT, 0, "Source missing",        \
-      "The uploaded file is no longer in the storage.")                        \
+      "The uploaded file is no longer in the storage. Upload it again.")       \
     X(SANDBOX, "sandbox_violation", PERMANENT, 0, "Stopped for security",      \
-      "The file made the decoder do something it must not.")                   \
+      "The file made the decoder do something it must not, and was "           \
+      "stopped. Encode it anew from a source that you trust.")                 \
     X(POISON, "poison", PERMANENT, 0, "Given up",                              \
-      "The file stopped the media process too many times.")                    \
+      "The file stopped the media process too many times. Encode it anew "     \
+      "and upload that.")                                                      \
     X(STORAGE_ERROR, "storage_error", TRANSIENT, 0, "Storage error",           \
       "The storage failed; the job will be tried again.")                      \
     X(DISK_FULL, "disk_full", TRANSIENT, 0, "Disk full",                       \

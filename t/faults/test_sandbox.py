@@ -1,7 +1,11 @@
 """What a worker makes of the machine's means to shut media processes in."""
 
+import fcntl
+import json
+import os
 import re
 import stat
+import subprocess
 import sys
 
 import httpx
@@ -39,11 +43,16 @@ NO_SECCOMP = [("seccomp", 38, None), ("prctl", 22, 22)]
 NO_NAMESPACES = [("unshare", 1, None)]
 
 
-def worker_without(world, calls, name, **env):
+def launcher(world, calls, name):
     path = world.run.folder("launch") / name
     path.write_text(LAUNCHER.format(python=sys.executable, calls=calls,
                                     workerd=str(BUILD / "workerd")))
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def worker_without(world, calls, name, **env):
+    path = launcher(world, calls, name)
     w = Workerd(world.run, {**world.env, "WORKER_NAME": name, **env}, name,
                 binary=path)
     world.workers.append(w)
@@ -95,3 +104,35 @@ def test_namespaces_are_not_needed(world, clips):
     video, _ = world.add(clips["short"])
     world.wait(video)
     world.check_published(video)
+
+
+JOB = {"formats": ["mp4"], "qualities": ["480p"], "webmCodec": "av1",
+       "early": False, "order": "auto", "allowed": ["mp4"],
+       "maxDuration": 60, "threads": 1, "sandbox": True}
+
+
+def test_no_job_without(world, clips):
+    """A media process that cannot enter the sandbox reads nothing."""
+    path = launcher(world, NO_LANDLOCK, "media")
+    out = world.run.folder("out")
+    fds = [os.open(clips["short"], os.O_RDONLY),
+           os.open(out, os.O_RDONLY | os.O_DIRECTORY)]
+    read, write = os.pipe()
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 30) for fd in (*fds, write)]
+
+    def arrange():
+        for number, fd in enumerate(high, 3):
+            os.dup2(fd, number)
+
+    p = subprocess.Popen([path, "media"], stdin=subprocess.PIPE,
+                         stderr=subprocess.DEVNULL, pass_fds=(3, 4, 5),
+                         preexec_fn=arrange)
+    for fd in (*fds, write, *high):
+        os.close(fd)
+    p.communicate(json.dumps(JOB).encode(), timeout=30)
+    with os.fdopen(read) as f:
+        said = [json.loads(x) for x in f]
+    assert p.returncode == 1
+    assert [(m["t"], m.get("code")) for m in said] == [
+        ("error", "sandbox_unavailable")]
+    assert not list(out.iterdir())

@@ -201,12 +201,28 @@ count(avp_metrics_t *m, avp_class_t class)
     }
 }
 
+/* What to do comes first, for a person; then what was found, for whoever looks
+ * closer. */
+static void
+say_why(const avp_slot_t *s, char *dst, size_t size)
+{
+    const char *detail = avp_error_info(s->verdict)->detail;
+
+    if (s->detail[0] != '\0') {
+        (void) snprintf(dst, size, "%s (%s)", detail, s->detail);
+    } else {
+        (void) snprintf(dst, size, "%s", detail);
+    }
+}
+
 static void
 fail(avp_worker_t *w, avp_slot_t *s, int64_t now)
 {
     const avp_error_info_t *info = avp_error_info(s->verdict);
-    const char             *detail = s->detail[0] ? s->detail : info->detail;
+    char                    detail[2 * AVP_MEDIA_TEXT_MAX];
     avp_db_result_t        *r;
+
+    say_why(s, detail, sizeof(detail));
 
     r = avp_db_callv(w->db, "job_fail", w->incarnation, s->job, s->attempt,
                      avp_class_name(info->class), info->code, detail);
