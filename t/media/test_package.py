@@ -254,6 +254,68 @@ def test_texts_out_of_order(clip, run, out, line):
     assert p.returncode == 1 and "Invalid argument" in p.stderr
 
 
+def iframes(path):
+    """[(seconds, segment, offset, length)] of an I-frame playlist."""
+    text = path.read_text()
+    assert "#EXT-X-I-FRAMES-ONLY\n" in text and text.endswith(
+        "#EXT-X-ENDLIST\n")
+    return [(float(s), path.parent / name, int(o), int(n))
+            for s, n, o, name in re.findall(
+                r"#EXTINF:(\S+),\n#EXT-X-BYTERANGE:(\d+)@(\d+)\n(\S+)\n",
+                text)]
+
+
+def test_iframes(clip, run, out):
+    """Each range of the I-frame playlist, behind the init, is a picture."""
+    package(clip, out, "--rungs", "480p,720p")
+    for name in ("master", "480p", "720p"):
+        m = parse_master(out / f"hls/{name}.m3u8")
+        assert {(i["URI"].split("/")[0], i["CODECS"], i["RESOLUTION"])
+                for i in m.iframes} == {
+            (v["URI"].split("/")[0], v["CODECS"].split(",")[0],
+             v["RESOLUTION"]) for v in m.variants}
+        assert len(m.iframes) == len({v["URI"] for v in m.variants})
+    found = iframes(out / "hls/480p/iframes.m3u8")
+    assert [s for s, *_ in found] == [2.0] * 10
+    assert m.iframes[0]["AVERAGE-BANDWIDTH"] == str(
+        -(-sum(n for *_, n in found) * 8 // 20))
+    assert int(m.iframes[0]["BANDWIDTH"]) >= max(n for *_, n in found) * 4
+    for _, segment, offset, length in found:
+        part = segment.read_bytes()[offset:offset + length]
+        assert part[4:8] == b"moof" and len(part) == length
+        one = run.path / "one.mp4"
+        one.write_bytes((out / "hls/480p/init.mp4").read_bytes() + part)
+        shown = tool("ffmpeg", "-v", "error", "-i", one, "-frames:v", "1",
+                     "-f", "rawvideo", "-pix_fmt", "gray", "-", binary=True,
+                     quiet=False)
+        assert len(shown) == 640 * 360
+
+
+def test_hevc(run, out):
+    """Tagged hvc1, its codec string that of its hvcC; one result a rung."""
+    src = run.path / "s.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=128x96:rate=25:duration=5",
+           "-c:v", "libx265", "-preset", "ultrafast", "-x265-params",
+           "log-level=none:open-gop=0:scenecut=0:keyint=50:min-keyint=50",
+           src)
+    renditions, _, _ = package(src, out, "--rungs", "4k-hevc")
+    rung = renditions[-1]
+    assert (rung["quality"], rung["path"]) == ("4k", "hls/4k.m3u8")
+    init = (out / "hls/4k-hevc/init.mp4").read_bytes()
+    at = init.index(b"hvcC") + 4
+    assert b"hvc1" in init and b"hev1" not in init
+    head, compat = init[at + 1], int.from_bytes(init[at + 2:at + 6], "big")
+    compat = int(f"{compat:032b}"[::-1], 2)
+    tail = init[at + 6:at + 12].rstrip(b"\0")
+    want = ".".join(["hvc1", str(head & 31), f"{compat:X}",
+                     f"{'LH'[head >> 5 & 1]}{init[at + 12]}",
+                     *(f"{b:X}" for b in tail)])
+    master = parse_master(out / "hls/master.m3u8")
+    assert master.variants[0]["CODECS"] == rung["codec"] == want
+    assert master.iframes[0]["CODECS"] == want
+    assert len(decode(out / "hls/4k.m3u8")["v"]) == 125
+
+
 def test_two_rungs(clip, out):
     renditions, _, o = package(clip, out, "--rungs", "480p,720p")
     o.check(frames=500, fps=25)

@@ -47,6 +47,37 @@ START_TEST(h264_refuses)
 }
 END_TEST
 
+/* The heads of hvcC and SPS of x265 encodes: Main, level 3.1; and Main 10,
+ * high tier, level 5. */
+START_TEST(hevc)
+{
+    uint8_t       hvcc[] = { 0x01, 0x01, 0x60, 0x00, 0x00, 0x00, 0x90,
+                             0x00, 0x00, 0x00, 0x00, 0x00, 0x5d, 0xf0 };
+    const uint8_t sps[] = { 0x00, 0x00, 0x00, 0x01, 0x42, 0x01, 0x01, 0x22,
+                            0x20, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00,
+                            0x03, 0x00, 0x00, 0x03, 0x00, 0x96, 0xa0 };
+    char          s[AVP_CODEC_STRING_MAX];
+
+    ck_assert_int_eq(avp_codec_string_hevc(s, hvcc, sizeof(hvcc)), 0);
+    ck_assert_str_eq(s, "hvc1.1.6.L93.90");
+    ck_assert_int_eq(avp_codec_string_hevc(s, sps, sizeof(sps)), 0);
+    ck_assert_str_eq(s, "hvc1.2.4.H150.90");
+    hvcc[6] = 0;
+    ck_assert_int_eq(avp_codec_string_hevc(s, hvcc, sizeof(hvcc)), 0);
+    ck_assert_str_eq(s, "hvc1.1.6.L93");
+    /* the longest there is does not fit, and is not cut */
+    memset(hvcc + 1, 0xff, 12);
+    ck_assert_int_eq(avp_codec_string_hevc(s, hvcc, sizeof(hvcc)), -1);
+    ck_assert_str_eq(s, "");
+    ck_assert_int_eq(avp_codec_string_hevc(s, hvcc, 12), -1);
+    ck_assert_str_eq(s, "");
+    for (size_t n = 0; n + 2 < sizeof(sps); n++) {
+        ck_assert_int_eq(avp_codec_string_hevc(s, sps, n), -1);
+    }
+    ck_assert_int_eq(avp_codec_string_hevc(s, NULL, 0), -1);
+}
+END_TEST
+
 START_TEST(aac)
 {
     static const uint8_t lc[] = { 0x11, 0x90 }, he[] = { 0x2b, 0x8a },
@@ -158,5 +189,5 @@ START_TEST(vp9)
 }
 END_TEST
 
-UNIT_SUITE(codec_string, h264, h264_refuses, aac, av1, av1_obus, av1_refuses,
+UNIT_SUITE(codec_string, h264, h264_refuses, hevc, aac, av1, av1_obus, av1_refuses,
            vp9)

@@ -196,6 +196,46 @@ START_TEST(media_vod)
 }
 END_TEST
 
+START_TEST(iframes)
+{
+    avp_segment_t  s[] = { segment(0, 2 * S, 9), segment(2 * S, 5 * S, 9) };
+    avp_segment_t *keys;
+    size_t         len;
+    int            longest;
+    char          *text;
+
+    s[0].nkeys = 1;
+    s[0].keys[0] = (avp_keyframe_t){ 0, 24, 1000 };
+    s[1].nkeys = 2;
+    s[1].keys[0] = (avp_keyframe_t){ 2 * S, 24, 900 };
+    s[1].keys[1] = (avp_keyframe_t){ 4500000, 5000, 800 };
+    text = avp_playlist_iframes(s, 2, &len);
+    ck_assert_str_eq(text, "#EXTM3U\n"
+                           "#EXT-X-VERSION:7\n"
+                           "#EXT-X-TARGETDURATION:3\n"
+                           "#EXT-X-MEDIA-SEQUENCE:0\n"
+                           "#EXT-X-PLAYLIST-TYPE:VOD\n"
+                           "#EXT-X-I-FRAMES-ONLY\n"
+                           "#EXT-X-MAP:URI=\"init.mp4\"\n"
+                           "#EXTINF:2.000000,\n"
+                           "#EXT-X-BYTERANGE:1000@24\ns00000.m4s\n"
+                           "#EXTINF:2.500000,\n"
+                           "#EXT-X-BYTERANGE:900@24\ns00001.m4s\n"
+                           "#EXTINF:0.500000,\n"
+                           "#EXT-X-BYTERANGE:800@5000\ns00001.m4s\n"
+                           "#EXT-X-ENDLIST\n");
+    free(text);
+    ck_assert_uint_eq(avp_iframes(s, 2, &keys, &longest), 3);
+    ck_assert_int_eq(longest, 3);
+    ck_assert_int_eq(avp_bitrate_average(keys, 3), 2700 * 8 / 5);
+    free(keys);
+    s[0].nkeys = s[1].nkeys = 0;
+    ck_assert_uint_eq(avp_iframes(s, 2, &keys, &longest), 0);
+    ck_assert_ptr_null(keys);
+    ck_assert_ptr_null(avp_playlist_iframes(s, 2, &len));
+}
+END_TEST
+
 START_TEST(bitrates)
 {
     avp_segment_t s[] = {
@@ -458,5 +498,5 @@ START_TEST(languages)
 END_TEST
 
 UNIT_SUITE(playlist, grid, target, plan, plan_of_nothing, names, media_live, media_only_grows,
-           media_vod, media_text, bitrates, master, master_groups,
+           media_vod, media_text, iframes, bitrates, master, master_groups,
            master_texts, master_ranges, labels, order, languages)

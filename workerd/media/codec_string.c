@@ -5,6 +5,7 @@
 #include "workerd/media/codec_string.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* The first SPS of Annex B data; NULL if there is none. */
 static const uint8_t *
@@ -35,6 +36,67 @@ avp_codec_string_h264(char dst[AVP_CODEC_STRING_MAX], const uint8_t *p,
     }
     snprintf(dst, AVP_CODEC_STRING_MAX, "avc1.%02x%02x%02x", sps[1], sps[2],
              sps[3]);
+    return 0;
+}
+
+/* The first 12 bytes of profile_tier_level() of the SPS of Annex B data (HEVC
+ * 7.3.3), without the bytes that keep start codes apart. */
+static int
+hevc_find_ptl(const uint8_t *p, size_t size, uint8_t ptl[12])
+{
+    size_t n = 0, zeros = 0, i = 0;
+
+    while (i + 5 < size && !(p[i] == 0 && p[i + 1] == 0 && p[i + 2] == 1 &&
+                             ((p[i + 3] >> 1) & 0x3f) == 33)) {
+        i++;
+    }
+    /* behind the header of 2 bytes and one of identifiers */
+    for (i += 6; i < size && n < 12; i++) {
+        if (zeros >= 2 && p[i] == 3) {
+            zeros = 0;
+            continue;
+        }
+        zeros = p[i] == 0 ? zeros + 1 : 0;
+        ptl[n++] = p[i];
+    }
+    return n == 12 ? 0 : -1;
+}
+
+int
+avp_codec_string_hevc(char dst[AVP_CODEC_STRING_MAX], const uint8_t *p,
+                      size_t size)
+{
+    uint8_t  ptl[12];
+    char     text[48];
+    uint32_t flags = 0;
+    int      n, last = 0;
+
+    dst[0] = '\0';
+    if (p == NULL || size < 13) {
+        return -1;
+    }
+    if (p[0] == 1) {
+        memcpy(ptl, p + 1, sizeof(ptl));
+    } else if (hevc_find_ptl(p, size, ptl) != 0) {
+        return -1;
+    }
+    for (int i = 0; i < 32; i++) { /* written from its last bit on */
+        flags |= (uint32_t)(ptl[1 + i / 8] >> (7 - i % 8) & 1) << i;
+    }
+    n = snprintf(text, sizeof(text), "hvc1.%s%d.%X.%c%d",
+                 (const char *[]){ "", "A", "B", "C" }[ptl[0] >> 6],
+                 ptl[0] & 0x1f, (unsigned)flags, ptl[0] & 0x20 ? 'H' : 'L',
+                 ptl[11]);
+    for (int i = 5; i < 11; i++) {
+        last = ptl[i] != 0 ? i : last;
+    }
+    for (int i = 5; i <= last; i++) {
+        n += snprintf(text + n, sizeof(text) - (size_t)n, ".%X", ptl[i]);
+    }
+    if (n >= AVP_CODEC_STRING_MAX) {
+        return -1;
+    }
+    memcpy(dst, text, (size_t)n + 1);
     return 0;
 }
 

@@ -17,6 +17,12 @@
 int avp_codec_string_h264(char dst[AVP_CODEC_STRING_MAX], const uint8_t *p,
                           size_t size);
 
+/* hvc1.PROFILE.COMPAT.TIERLEVEL.CONSTRAINTS (ISO 14496-15, E.3); `p` is an
+ * hvcC record or Annex B with an SPS.  -1 also for constraint flags that no
+ * profile for video on the web sets, and that do not fit. */
+int avp_codec_string_hevc(char dst[AVP_CODEC_STRING_MAX], const uint8_t *p,
+                          size_t size);
+
 /* mp4a.40.N; `p` is an AudioSpecificConfig. */
 int avp_codec_string_aac(char dst[AVP_CODEC_STRING_MAX], const uint8_t *p,
                          size_t size);

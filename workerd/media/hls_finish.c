@@ -70,17 +70,23 @@ typedef struct {
     avp_text_media_t       texts[AVP_HLS_TEXTS];
     char                   names[2 * AVP_HLS_SOUNDS + AVP_HLS_TEXTS]
                                 [AVP_LABEL_MAX];
-    char                   uris[AVP_HLS_TRACKS + AVP_HLS_TEXTS][32];
+    char                   uris[2 * AVP_HLS_TRACKS + AVP_HLS_TEXTS][32];
     int                    nnames, nuris;
 } facts_t;
 
 static char *
-index_uri(facts_t *f, const char *track)
+list_uri(facts_t *f, const char *track, const char *list)
 {
     char *uri = f->uris[f->nuris++];
 
-    snprintf(uri, sizeof(f->uris[0]), "%s/index.m3u8", track);
+    snprintf(uri, sizeof(f->uris[0]), "%s/%s.m3u8", track, list);
     return uri;
+}
+
+static char *
+index_uri(facts_t *f, const char *track)
+{
+    return list_uri(f, track, "index");
 }
 
 static bool
@@ -89,7 +95,25 @@ is_whole(const avp_hls_track_t *t)
     return t->ended && t->nsegments > 0;
 }
 
-static void
+/* The I-frame playlist of a track, and its own rates (Apple 9.3). */
+static int
+add_iframes(facts_t *f, avp_variant_t *v, const avp_hls_track_t *t)
+{
+    avp_segment_t *keys;
+    int            target;
+    size_t         n = avp_iframes(t->segments, t->nsegments, &keys, &target);
+
+    if (n == 0) {
+        return AVERROR(ENOMEM); /* a track always has a key frame */
+    }
+    v->iframes = list_uri(f, t->name, "iframes");
+    v->iframes_peak = avp_bitrate_peak(keys, n, target);
+    v->iframes_average = avp_bitrate_average(keys, n);
+    free(keys);
+    return 0;
+}
+
+static int
 add_variants(facts_t *f, const avp_hls_t *h)
 {
     for (int i = 0; i < h->ntracks; i++) {
@@ -102,8 +126,12 @@ add_variants(facts_t *f, const avp_hls_t *h)
         avp_hls_variant(v, t, index_uri(f, t->name));
         v->peak = avp_bitrate_peak(t->segments, t->nsegments, t->target);
         v->average = avp_bitrate_average(t->segments, t->nsegments);
+        if (add_iframes(f, v, t) < 0) {
+            return AVERROR(ENOMEM);
+        }
         f->video[f->nvideo++] = t;
     }
+    return 0;
 }
 
 static void
@@ -345,9 +373,9 @@ avp_hls_finish(avp_hls_t *h, avp_rendition_t *results, int max)
         return ret;
     }
     pthread_mutex_lock(&h->lock);
-    add_variants(f, h);
+    ret = add_variants(f, h);
     add_sounds(f, h);
-    if (f->nvideo > 0) {
+    if (ret == 0 && f->nvideo > 0) {
         ret = add_texts(f, h);
         if (ret == 0) {
             ret = write_masters(h, f, results, max);

@@ -295,6 +295,23 @@ write_playlist(avp_hls_track_t *t, avp_list_t kind, const char *name,
     return ret;
 }
 
+static int
+write_iframes(avp_hls_track_t *t)
+{
+    char   path[64];
+    size_t len;
+    char  *text = avp_playlist_iframes(t->segments, t->nsegments, &len);
+    int    ret;
+
+    if (text == NULL) {
+        return AVERROR(ENOMEM);
+    }
+    snprintf(path, sizeof(path), "hls/%s/iframes.m3u8", t->name);
+    ret = avp_out_put(t->out, path, text, len, AVP_OUT_GZIP);
+    free(text);
+    return ret;
+}
+
 /* Gives the open segment its name, then puts it into the live playlist. */
 static int
 segment_publish(avp_hls_track_t *t, int64_t end_us)
@@ -411,6 +428,9 @@ avp_hls_track_end(avp_hls_track_t *t, int *published)
         ret = avp_out_fsync(t->out, path);
     }
     target_check(t);
+    if (ret == 0 && t->is_video) {
+        ret = write_iframes(t);
+    }
     if (ret == 0) {
         ret = write_playlist(t, AVP_LIST_VOD, "index.m3u8", AVP_OUT_GZIP);
     }

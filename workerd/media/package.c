@@ -68,6 +68,11 @@ avp_stream_codec(char *dst, const avp_stream_spec_t *spec)
                                      (size_t)par->extradata_size)
                    ? AVERROR_INVALIDDATA
                    : 0;
+    case AV_CODEC_ID_HEVC:
+        return avp_codec_string_hevc(dst, par->extradata,
+                                     (size_t)par->extradata_size)
+                   ? AVERROR_INVALIDDATA
+                   : 0;
     case AV_CODEC_ID_AAC:
         return avp_codec_string_aac(dst, par->extradata,
                                     (size_t)par->extradata_size)
@@ -142,6 +147,10 @@ avp_stream_add(AVFormatContext *ctx, const avp_stream_spec_t *spec,
     ret = avcodec_parameters_copy(st->codecpar, spec->par);
     if (ret < 0) {
         return ret;
+    }
+    if (spec->par->codec_id == AV_CODEC_ID_HEVC) {
+        /* parameter sets in the head only (Apple 1.10); hev1 is the default */
+        st->codecpar->codec_tag = MKTAG('h', 'v', 'c', '1');
     }
     st->time_base = spec->time_base;
     if (spec->par->codec_type == AVMEDIA_TYPE_VIDEO) {

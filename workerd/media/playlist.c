@@ -128,6 +128,84 @@ avp_playlist_media(avp_list_t kind, int target, const avp_segment_t *segments,
     return text;
 }
 
+size_t
+avp_iframes(const avp_segment_t *segments, size_t n, avp_segment_t **keys,
+            int *target)
+{
+    int64_t longest = 0;
+    size_t  count = 0, k = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        count += (size_t)segments[i].nkeys;
+    }
+    *target = 1;
+    *keys = count > 0 ? calloc(count, sizeof(**keys)) : NULL;
+    if (*keys == NULL) {
+        return 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        for (int j = 0; j < segments[i].nkeys; j++) {
+            (*keys)[k].start_us = segments[i].keys[j].at_us;
+            (*keys)[k++].bytes = segments[i].keys[j].length;
+        }
+    }
+    for (k = 0; k < count; k++) {
+        avp_segment_t *s = &(*keys)[k];
+
+        s->end_us = k + 1 < count ? s[1].start_us : segments[n - 1].end_us;
+        if (s->end_us - s->start_us > longest) {
+            longest = s->end_us - s->start_us;
+        }
+    }
+    if (longest >= 3 * SECOND / 2) {
+        *target = (int)((longest + SECOND / 2) / SECOND);
+    }
+    return count;
+}
+
+char *
+avp_playlist_iframes(const avp_segment_t *segments, size_t n, size_t *len)
+{
+    avp_segment_t *keys;
+    int            target;
+    size_t         count = avp_iframes(segments, n, &keys, &target), k = 0;
+    char          *text = NULL, name[16];
+    FILE          *f = count > 0 ? open_memstream(&text, len) : NULL;
+
+    if (f == NULL) {
+        free(keys);
+        return NULL;
+    }
+    fprintf(f,
+            "#EXTM3U\n"
+            "#EXT-X-VERSION:7\n"
+            "#EXT-X-TARGETDURATION:%d\n"
+            "#EXT-X-MEDIA-SEQUENCE:0\n"
+            "#EXT-X-PLAYLIST-TYPE:VOD\n"
+            "#EXT-X-I-FRAMES-ONLY\n"
+            "#EXT-X-MAP:URI=\"init.mp4\"\n",
+            target);
+    for (size_t i = 0; i < n; i++) {
+        avp_segment_name(name, i, "m4s");
+        for (int j = 0; j < segments[i].nkeys; j++, k++) {
+            int64_t us = keys[k].end_us - keys[k].start_us;
+
+            fprintf(f,
+                    "#EXTINF:%lld.%06lld,\n#EXT-X-BYTERANGE:%lld@%lld\n%s\n",
+                    (long long)(us / SECOND), (long long)(us % SECOND),
+                    (long long)segments[i].keys[j].length,
+                    (long long)segments[i].keys[j].offset, name);
+        }
+    }
+    fputs("#EXT-X-ENDLIST\n", f);
+    free(keys);
+    if (fclose(f) != 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
 static int64_t
 bitrate(int64_t bytes, int64_t us)
 {

@@ -68,6 +68,18 @@ typedef enum {
 char *avp_playlist_media(avp_list_t kind, int target,
                          const avp_segment_t *segments, size_t n, size_t *len);
 
+/*
+ * The key frames of all segments as segments of their own, for
+ * avp_bitrate_*() and the list below; *keys is malloc()ed.  Returns their
+ * count, 0 also without memory.  *target is the longest of them, rounded.
+ */
+size_t avp_iframes(const avp_segment_t *segments, size_t n,
+                   avp_segment_t **keys, int *target);
+
+/* An I-frame playlist (Apple 6.8): byte ranges of the video's segments. */
+char *avp_playlist_iframes(const avp_segment_t *segments, size_t n,
+                           size_t *len);
+
 /* Bits per second over everything, and the peak: the largest of any run of
  * segments that lasts 0.5 to 1.5 target durations (RFC 8216bis 4.4.6.2), the
  * average where the whole is shorter than that. */
