@@ -8,6 +8,7 @@ import pathlib
 import pytest
 
 from rig.media import media_set
+from hls_lint import lint
 from rig.run import BUILD, run_command
 from verify import Output
 
@@ -70,6 +71,9 @@ def transcode(src, folder, *options, allow=ALL_CONTAINERS, check=True,
     assert "Sanitizer" not in p.stderr, p.stderr
     if check:
         assert p.returncode == 0, p.stderr[-3000:]
+    if p.returncode == 0 and (job.output.hls / "master.m3u8").is_file():
+        wrong = lint(folder)
+        assert not wrong, "\n".join(wrong)
     return job
 
 
