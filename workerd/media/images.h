@@ -84,4 +84,11 @@ int avp_preview_finish(avp_preview_t *p, const avp_thumbnails_t *stills,
                        bool *made);
 void avp_preview_free(avp_preview_t *p);
 
+/* What the `done` document tells of thumbnails and preview. */
+typedef struct {
+    int             nthumbnails;
+    avp_thumbnail_t thumbnails[AVP_THUMBNAILS];
+    bool            preview; /* there is one */
+} avp_images_t;
+
 #endif

@@ -164,13 +164,6 @@ int avp_captions_end(avp_captions_t *c, double end);
 
 /* --- pictures.c, poster_seek.c: all still pictures ---------------------- */
 
-/* What the `done` document tells of them. */
-typedef struct {
-    int             nthumbnails;
-    avp_thumbnail_t thumbnails[AVP_THUMBNAILS];
-    bool            preview; /* there is one */
-} avp_images_t;
-
 typedef struct {
     avp_run_t        *run;
     avp_sched_t      *sched;
