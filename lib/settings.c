@@ -235,12 +235,14 @@ load_words(load_t *l)
     }
 
     v = get(l, "OUTPUT_FORMATS");
+    s->has_outputs = v != NULL;
     if (each_word(v ? v : "mp4,webm,hls", s, add_output) != 0) {
         return fail(l, "OUTPUT_FORMATS is \"%.60s\": use words of mp4, webm, "
                        "hls", v);
     }
 
     v = get(l, "QUALITY_LEVELS");
+    s->has_qualities = v != NULL;
     if (each_word(v ? v : "480p,720p,1080p,4k", s, add_quality) != 0) {
         return fail(l, "QUALITY_LEVELS is \"%.60s\": use words of 480p, 720p, "
                        "1080p, 4k", v);
@@ -251,6 +253,7 @@ load_words(load_t *l)
         return -1;
     }
     s->webm_vp9 = i == 1;
+    s->has_webm = get(l, "WEBM_CODEC") != NULL;
 
     s->order = choose(l, "ORDER", "auto", orders,
                       "auto, together or hls-first");
@@ -500,6 +503,7 @@ load_names(load_t *l)
 {
     char        host[HOST_NAME_MAX + 1] = "";
     const char *dir = get(l, "STORAGE_DIR"), *name = get(l, "WORKER_NAME");
+    const char *profile = get(l, "PROFILE");
 
     if (dir != NULL && dir[0] != '/') {
         return fail(l, "STORAGE_DIR is \"%.80s\": use a path that begins "
@@ -524,7 +528,10 @@ load_names(load_t *l)
 
     l->s->storage_dir = strdup(dir ? dir : "/var/lib/avp");
     l->s->worker_name = strdup(name);
-    if (l->s->storage_dir == NULL || l->s->worker_name == NULL) {
+    l->s->profile = strdup(profile ? profile : "balanced");
+    if (l->s->storage_dir == NULL || l->s->worker_name == NULL
+        || l->s->profile == NULL)
+    {
         return fail(l, "STORAGE_DIR: out of memory");
     }
     return 0;
@@ -589,5 +596,6 @@ avp_settings_free(avp_settings_t *s)
     wipe(s->jwt_secret);
     free(s->storage_dir);
     free(s->worker_name);
+    free(s->profile);
     memset(s, 0, sizeof(*s));
 }

@@ -47,10 +47,13 @@ typedef struct {
     int      stall_timeout;    /* STALL_TIMEOUT, seconds, default 120 */
     int64_t  max_duration;     /* MAX_DURATION, seconds, default 6h */
     int64_t  max_video_size;   /* MAX_VIDEO_SIZE, bytes, default 5GB */
+    char    *profile;          /* PROFILE, a name or a path; "balanced" */
     uint32_t allowed_formats;  /* ALLOWED_FORMATS, mask of lib/sniff.h */
     unsigned quality_levels;   /* QUALITY_LEVELS, mask of lib/ladder.h */
     bool     out_mp4, out_webm, out_hls;  /* OUTPUT_FORMATS */
     bool     webm_vp9;         /* WEBM_CODEC=av1|vp9 */
+    bool     has_qualities, has_outputs, has_webm; /* the three are set:
+                                * they win over the profile */
     bool     early;            /* EARLY=on|off */
     int      order;            /* ORDER=auto|together|hls-first: 0, 1, 2 */
     bool     preview;          /* PREVIEW=on|off */

@@ -30,6 +30,7 @@ int avp_migrate_main(int argc, char **argv);
 int avp_sample_main(int argc, char **argv);
 int avp_user_main(int argc, char **argv);
 int avp_token_main(int argc, char **argv);
+int avp_profile_main(int argc, char **argv);
 
 /* workerd/supervisor/ */
 int avp_run_main(int argc, char **argv);

@@ -38,6 +38,8 @@ static const command_t commands[] = {
       "print a bearer token" },
     { "transcode", avp_transcode_main, "SRC OUTDIR",
       "run the media pipeline on one file, without database" },
+    { "profile", avp_profile_main, "[NAME|FILE]",
+      "print an encoding profile, whole, as JSON" },
     { "clip", avp_clip_main, "OUT.mp4", "make a test clip" },
     { "reconcile", avp_reconcile_main, "", "put lapsed jobs back, once" },
     { "gc", avp_gc_main, "[--grace SECONDS]",

@@ -1,7 +1,29 @@
 #include "lib/ladder.h"
+#include "lib/profile.h"
 #include "t/unit/unit.h"
 
 #include <stdio.h>
+
+/* The rungs of a picture, of the balanced profile's that are wanted. */
+static int
+rungs_of(avp_rung_t rungs[AVP_LADDER_MAX], int width, int height,
+         unsigned wanted)
+{
+    static avp_profile_t p; /* rungs point into it */
+    int                  n = 0;
+
+    ck_assert_int_eq(avp_profile_builtin(&p, avp_str("balanced")), 0);
+    for (int i = 0; i < p.nrungs; i++) {
+        unsigned bit = 0;
+
+        ck_assert_int_eq(avp_rung_by_name(avp_str_c(p.rungs[i].name), &bit),
+                         0);
+        if (wanted & bit) {
+            p.rungs[n++] = p.rungs[i];
+        }
+    }
+    return avp_ladder(rungs, width, height, p.rungs, n);
+}
 
 /* "480p 854x480, 720p 1280x720" */
 static const char *
@@ -9,7 +31,7 @@ ladder(int width, int height, unsigned wanted)
 {
     static char text[256];
     avp_rung_t  rungs[AVP_LADDER_MAX];
-    int         n = avp_ladder(rungs, width, height, wanted);
+    int         n = rungs_of(rungs, width, height, wanted);
     size_t      at = 0;
 
     ck_assert(n >= 1 && n <= AVP_LADDER_MAX);
@@ -93,8 +115,7 @@ START_TEST(small_and_odd)
     ck_assert_str_eq(ladder(641, 481, AVP_RUNG_ALL), "480p 640x480");
     ck_assert_str_eq(ladder(8192, 2, AVP_RUNG_480P), "480p 854x2");
     ck_assert_str_eq(ladder(640, 360, AVP_RUNG_720P), "360p 640x360");
-    ck_assert_str_eq(ladder(1280, 720, 0), "720p 1280x720");
-    ck_assert_str_eq(ladder(200000, 200000, 0), "99999p 200000x200000");
+    ck_assert_str_eq(ladder(50, 20, AVP_RUNG_4K), "20p 50x20");
 }
 END_TEST
 
@@ -103,7 +124,7 @@ START_TEST(never_up_always_even)
     for (int w = 1; w < 4500; w += 13) {
         for (int h = 1; h < 2500; h += 17) {
             avp_rung_t rungs[AVP_LADDER_MAX];
-            int        n = avp_ladder(rungs, w, h, AVP_RUNG_ALL);
+            int        n = rungs_of(rungs, w, h, AVP_RUNG_ALL);
 
             for (int i = 0; i < n; i++) {
                 ck_assert(rungs[i].width % 2 == 0);
@@ -141,7 +162,7 @@ START_TEST(caps)
 {
     avp_rung_t r[AVP_LADDER_MAX], small[AVP_LADDER_MAX];
 
-    avp_ladder(r, 3840, 2160, AVP_RUNG_ALL);
+    rungs_of(r, 3840, 2160, AVP_RUNG_ALL);
     ck_assert_int_eq(avp_rung_cap(&r[0], AVP_CODEC_H264, 25), 1400000);
     ck_assert_int_eq(avp_rung_cap(&r[0], AVP_CODEC_H264, 60), 2000000);
     ck_assert_int_eq(avp_rung_cap(&r[2], AVP_CODEC_H264, 30), 6000000);
@@ -149,18 +170,11 @@ START_TEST(caps)
     ck_assert_int_eq(avp_rung_cap(&r[1], AVP_CODEC_VP9, 24), 1800000);
     ck_assert_int_eq(avp_rung_cap(&r[1], AVP_CODEC_AV1, 50), 2700000);
 
-    avp_ladder(small, 426, 240, AVP_RUNG_ALL); /* a quarter of 480p's area */
+    rungs_of(small, 426, 240, AVP_RUNG_ALL); /* a quarter of 480p's area */
     ck_assert_int_ge(avp_rung_cap(&small[0], AVP_CODEC_H264, 25), 340000);
     ck_assert_int_le(avp_rung_cap(&small[0], AVP_CODEC_H264, 25), 360000);
-    avp_ladder(small, 16, 16, AVP_RUNG_ALL);
+    rungs_of(small, 16, 16, AVP_RUNG_ALL);
     ck_assert_int_eq(avp_rung_cap(&small[0], AVP_CODEC_H264, 25), 100000);
-    avp_ladder(small, 9000, 9000, 0);
-    ck_assert_int_eq(avp_rung_cap(&small[0], AVP_CODEC_H264, 25), 15000000);
-
-    ck_assert_int_eq(avp_rung_crf(&r[0], AVP_CODEC_H264), 23);
-    ck_assert_int_eq(avp_rung_crf(&r[3], AVP_CODEC_H264), 22);
-    ck_assert_int_gt(avp_rung_crf(&r[3], AVP_CODEC_VP9), 30);
-    ck_assert_int_gt(avp_rung_crf(&r[3], AVP_CODEC_AV1), 30);
 }
 END_TEST
 

@@ -55,14 +55,14 @@ done:
 }
 
 static int
-read_job(avp_job_t *job, const char **why)
+read_job(avp_job_t *job, char why[AVP_PROFILE_ERROR])
 {
     char   *text = malloc(AVP_JOB_MAX);
     size_t  len = 0;
     ssize_t n = 1;
     int     rc = -1;
 
-    *why = "the job cannot be read";
+    snprintf(why, AVP_PROFILE_ERROR, "the job cannot be read");
     while (text && n > 0 && len < AVP_JOB_MAX) {
         n = read(FD_JOB, text + len, AVP_JOB_MAX - len);
         if (n < 0 && errno == EINTR) {
@@ -129,7 +129,7 @@ avp_media_main(int argc, char **argv)
     avp_fail_t     fail = { 0 };
     avp_job_t      job;
     json_t        *doc = NULL;
-    const char    *why;
+    char           why[AVP_PROFILE_ERROR];
     int            rc;
 
     if (argc == 2 && strcmp(argv[1], "--check-sandbox") == 0) {
@@ -147,7 +147,7 @@ avp_media_main(int argc, char **argv)
     avp_progress_init(&progress, send_line, NULL);
     avp_pipeline_init();
 
-    rc = read_job(&job, &why);
+    rc = read_job(&job, why);
     if (rc) {
         avp_fail(&fail, AVP_ERR_STORAGE_ERROR, "%s", why);
     } else {

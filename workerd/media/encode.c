@@ -21,64 +21,98 @@ avp_sink_end(avp_sink_t *s, int which)
     return s->file ? avp_packager_end(s->file, which) : avp_hls_end(s->hls);
 }
 
+/* Frames from one key frame to the next, at most.  The grid of key frames is
+ * that of the plan's slowest rungs, so that all have theirs at the same
+ * times. */
 static int
 gop_frames(const avp_encoder_t *e, int seconds)
 {
-    return (int)fmax(ceil(seconds * av_q2d(e->run->plan->rate)), 1);
+    const avp_plan_t *plan = e->run->plan;
+    double            steps = ceil(seconds * av_q2d(plan->rate)
+                                   / plan->key_step);
+
+    return (int)fmax(steps, 1) * (plan->key_step / e->plan->divide);
+}
+
+static void
+set_caps(avp_encoder_t *e)
+{
+    e->codec->rc_max_rate = e->plan->cap;
+    e->codec->rc_buffer_size = (int)FFMIN(e->plan->bufsize, INT32_MAX);
 }
 
 /* Key frames come by picture type on the grid of time, nowhere else: no
  * scene cuts, no open GOPs, and a keyint that never strikes first. */
 static void
-set_x264(avp_encoder_t *e, AVDictionary **opts)
+set_x264(avp_encoder_t *e, const avp_profile_t *how, AVDictionary **opts)
 {
-    AVCodecContext *c = e->codec;
-
-    c->gop_size = gop_frames(e, AVP_GOP_H264) + 1;
-    c->rc_max_rate = e->plan->cap;
-    c->rc_buffer_size = (int)FFMIN(e->plan->bufsize, INT32_MAX);
-    av_dict_set(opts, "preset", "veryfast", 0);
+    set_caps(e);
+    e->codec->gop_size = gop_frames(e, AVP_GOP_HLS) + 1;
+    av_dict_set(opts, "preset", avp_x264_preset(how->h264.preset), 0);
     av_dict_set(opts, "profile", "high", 0);
     av_dict_set_int(opts, "crf", e->plan->crf, 0);
+    av_dict_set_int(opts, "rc-lookahead", how->h264.lookahead, 0);
     av_dict_set(opts, "forced-idr", "1", 0);
     av_dict_set(opts, "a53cc", "0", 0);
     av_dict_set(opts, "x264-params", "scenecut=0:open-gop=0", 0);
 }
 
+/* The same for x265.  One frame at a time, rows in parallel, and const-vbv:
+ * so that the bits do not depend on how threads fall. */
+static void
+set_x265(avp_encoder_t *e, const avp_profile_t *how, AVDictionary **opts)
+{
+    char params[160];
+
+    set_caps(e);
+    e->codec->gop_size = gop_frames(e, AVP_GOP_HLS) + 1;
+    snprintf(params, sizeof(params),
+             "log-level=none:scenecut=0:open-gop=0:repeat-headers=0:info=0:"
+             "const-vbv=1:frame-threads=1:pools=%d:min-keyint=1",
+             e->plan->threads);
+    av_dict_set(opts, "preset", avp_x264_preset(how->hevc.preset), 0);
+    av_dict_set(opts, "profile", "main", 0);
+    av_dict_set_int(opts, "crf", e->plan->crf, 0);
+    av_dict_set(opts, "forced-idr", "1", 0);
+    av_dict_set(opts, "x265-params", params, 0);
+}
+
 /* The encoder ignores wishes for key frames: its own period makes the grid. */
 static void
-set_svtav1(avp_encoder_t *e, AVDictionary **opts)
+set_svtav1(avp_encoder_t *e, const avp_profile_t *how, AVDictionary **opts)
 {
-    AVCodecContext *c = e->codec;
-    char            params[64];
+    char params[64];
 
-    c->gop_size = gop_frames(e, AVP_GOP_WEBM);
-    c->rc_max_rate = e->plan->cap;
-    c->rc_buffer_size = (int)FFMIN(e->plan->bufsize, INT32_MAX);
-    snprintf(params, sizeof(params), "lp=%d:lookahead=0", e->plan->threads);
-    av_dict_set(opts, "preset", "10", 0);
+    set_caps(e);
+    e->codec->gop_size = gop_frames(e, how->av1.gop);
+    snprintf(params, sizeof(params), "lp=%d:lookahead=%d", e->plan->threads,
+             how->av1.lookahead);
+    av_dict_set_int(opts, "preset", how->av1.preset, 0);
     av_dict_set_int(opts, "crf", e->plan->crf, 0);
     av_dict_set(opts, "svtav1-params", params, 0);
 }
 
 static void
-set_vp9(avp_encoder_t *e, AVDictionary **opts)
+set_vp9(avp_encoder_t *e, const avp_profile_t *how, AVDictionary **opts)
 {
     AVCodecContext *c = e->codec;
 
-    c->gop_size = gop_frames(e, AVP_GOP_WEBM) + 1;
+    set_caps(e);
+    c->gop_size = gop_frames(e, how->vp9_how.gop) + 1;
     c->bit_rate = e->plan->cap; /* with a crf: the most it may take */
     c->rc_max_rate = e->plan->cap * 3 / 2;
-    c->rc_buffer_size = (int)FFMIN(e->plan->bufsize, INT32_MAX);
-    av_dict_set(opts, "deadline", "good", 0);
-    av_dict_set(opts, "cpu-used", "5", 0);
+    av_dict_set(opts, "deadline", how->vp9_how.realtime ? "realtime" : "good",
+                0);
+    av_dict_set_int(opts, "cpu-used", how->vp9_how.cpu_used, 0);
     av_dict_set_int(opts, "crf", e->plan->crf, 0);
     av_dict_set(opts, "row-mt", e->plan->threads > 1 ? "1" : "0", 0);
 }
 
 static void
-set_picture(AVCodecContext *c, const avp_encode_plan_t *plan, AVRational rate)
+set_picture(AVCodecContext *c, const avp_encode_plan_t *plan)
 {
+    AVRational rate = plan->rate;
+
     c->width = plan->rung.width;
     c->height = plan->rung.height;
     c->pix_fmt = AV_PIX_FMT_YUV420P;
@@ -98,11 +132,14 @@ static const char *const names[] = {
     [AVP_CODEC_H264] = "libx264",
     [AVP_CODEC_VP9] = "libvpx-vp9",
     [AVP_CODEC_AV1] = "libsvtav1",
+    [AVP_CODEC_HEVC] = "libx265",
 };
 
 int
 avp_encoder_open(avp_encoder_t *e, avp_fail_t *fail)
 {
+    const avp_profile_t *how = &e->run->job->profile;
+
     AVDictionary  *opts = NULL;
     const AVCodec *codec = avcodec_find_encoder_by_name(names[e->plan->codec]);
     int            rc = AVERROR(ENOMEM);
@@ -121,15 +158,19 @@ avp_encoder_open(avp_encoder_t *e, avp_fail_t *fail)
 
     switch (e->plan->codec) {
     case AVP_CODEC_AV1:
-        set_svtav1(e, &opts);
+        set_svtav1(e, how, &opts);
         break;
     case AVP_CODEC_VP9:
-        set_vp9(e, &opts);
+        set_vp9(e, how, &opts);
         break;
-    default:
-        set_x264(e, &opts);
+    case AVP_CODEC_HEVC:
+        set_x265(e, how, &opts);
+        break;
+    case AVP_CODEC_H264:
+        set_x264(e, how, &opts);
+        break;
     }
-    set_picture(e->codec, e->plan, e->run->plan->rate);
+    set_picture(e->codec, e->plan);
 
     rc = avcodec_open2(e->codec, codec, &opts);
     if (rc >= 0) {
@@ -139,7 +180,7 @@ avp_encoder_open(avp_encoder_t *e, avp_fail_t *fail)
     e->par->codec_tag = 0;
     e->spec = (avp_stream_spec_t){ .par = e->par,
                                    .time_base = e->codec->time_base,
-                                   .frame_rate = e->run->plan->rate,
+                                   .frame_rate = e->plan->rate,
                                    .cap = e->plan->cap,
                                    .bufsize = e->plan->bufsize };
 
@@ -183,17 +224,22 @@ drain(avp_encoder_t *e, AVPacket *pkt)
     return rc == AVERROR(EAGAIN) || rc == AVERROR_EOF ? 0 : rc;
 }
 
+/* Whether frame n of this rung is one: the plan's frame of that time is on
+ * the grid of all rungs. */
 static bool
 is_key(const avp_encoder_t *e, int64_t n)
 {
-    switch (e->plan->codec) {
-    case AVP_CODEC_H264:
-        return avp_grid_is_key(e->run->plan->rate, n, AVP_GOP_H264);
-    case AVP_CODEC_VP9:
-        return avp_grid_is_key(e->run->plan->rate, n, AVP_GOP_WEBM);
-    default:
+    const avp_plan_t *plan = e->run->plan;
+    int64_t           at = n * e->plan->divide;
+    int               gop = e->plan->codec == AVP_CODEC_VP9
+                                ? e->run->job->profile.vp9_how.gop
+                                : AVP_GOP_HLS;
+
+    if (e->plan->codec == AVP_CODEC_AV1 || at % plan->key_step != 0) {
         return false;
     }
+    return avp_grid_is_key(av_div_q(plan->rate, av_make_q(plan->key_step, 1)),
+                           at / plan->key_step, gop);
 }
 
 int

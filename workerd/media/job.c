@@ -1,10 +1,10 @@
 #include "workerd/media/job.h"
 
-#include "lib/ladder.h"
 #include "lib/sniff.h"
 
 #include <jansson.h>
 
+#include <stdio.h>
 #include <string.h>
 
 void
@@ -13,24 +13,47 @@ avp_job_defaults(avp_job_t *job)
     *job = (avp_job_t){ .mp4 = true,
                         .webm = true,
                         .hls = true,
-                        .qualities = AVP_RUNG_ALL,
                         .early = true,
                         .order = AVP_ORDER_AUTO,
                         .allowed = AVP_FMT_DEFAULT,
                         .max_duration = 21600,
                         .threads = 1,
                         .sandbox = true };
+    (void) avp_profile_builtin(&job->profile, avp_str("balanced"));
+}
+
+int
+avp_job_settle(avp_job_t *job, char why[AVP_PROFILE_ERROR])
+{
+    if (avp_profile_limit(&job->profile, &job->limit, why)) {
+        return -1;
+    }
+
+    job->mp4 = job->webm = job->hls = false;
+    for (int i = 0; i < job->profile.nrungs; i++) {
+        job->mp4 |= job->profile.rungs[i].mp4;
+        job->webm |= job->profile.rungs[i].webm;
+        job->hls |= job->profile.rungs[i].hls;
+    }
+    return 0;
+}
+
+static void
+begin_formats(avp_job_t *job)
+{
+    job->limit.formats = true;
+    job->limit.mp4 = job->limit.webm = job->limit.hls = false;
 }
 
 static int
 set_format(avp_job_t *job, avp_str_t word)
 {
     if (avp_str_eq(word, avp_str("mp4"))) {
-        job->mp4 = true;
+        job->limit.mp4 = true;
     } else if (avp_str_eq(word, avp_str("webm"))) {
-        job->webm = true;
+        job->limit.webm = true;
     } else if (avp_str_eq(word, avp_str("hls"))) {
-        job->hls = true;
+        job->limit.hls = true;
     } else {
         return -1;
     }
@@ -40,13 +63,7 @@ set_format(avp_job_t *job, avp_str_t word)
 static int
 set_quality(avp_job_t *job, avp_str_t word)
 {
-    unsigned bit;
-
-    if (avp_rung_by_name(word, &bit)) {
-        return -1;
-    }
-    job->qualities |= bit;
-    return 0;
+    return avp_profile_limit_rung(&job->limit, word);
 }
 
 static int
@@ -80,12 +97,13 @@ int
 avp_job_set_webm(avp_job_t *job, avp_str_t word)
 {
     if (avp_str_eq(word, avp_str("av1"))) {
-        job->vp9 = false;
+        job->limit.vp9 = false;
     } else if (avp_str_eq(word, avp_str("vp9"))) {
-        job->vp9 = true;
+        job->limit.vp9 = true;
     } else {
         return -1;
     }
+    job->limit.webm_codec = true;
     return 0;
 }
 
@@ -114,14 +132,14 @@ each_word(avp_job_t *job, avp_str_t list,
 int
 avp_job_set_formats(avp_job_t *job, avp_str_t list)
 {
-    job->mp4 = job->webm = job->hls = false;
+    begin_formats(job);
     return each_word(job, list, set_format);
 }
 
 int
 avp_job_set_qualities(avp_job_t *job, avp_str_t list)
 {
-    job->qualities = 0;
+    job->limit.nrungs = 0;
     return each_word(job, list, set_quality);
 }
 
@@ -179,17 +197,21 @@ get_bool(const json_t *v, bool *dst)
 }
 
 static int
-get_member(avp_job_t *job, const char *key, const json_t *v)
+get_member(avp_job_t *job, const char *key, const json_t *v,
+           char why[AVP_PROFILE_ERROR])
 {
     int64_t n = job->threads;
     int     rc;
 
+    if (strcmp(key, "profile") == 0) {
+        return avp_profile_from_json(&job->profile, v, why);
+    }
     if (strcmp(key, "formats") == 0) {
-        job->mp4 = job->webm = job->hls = false;
+        begin_formats(job);
         return get_words(job, v, set_format);
     }
     if (strcmp(key, "qualities") == 0) {
-        job->qualities = 0;
+        job->limit.nrungs = 0;
         return get_words(job, v, set_quality);
     }
     if (strcmp(key, "allowed") == 0) {
@@ -223,7 +245,7 @@ get_member(avp_job_t *job, const char *key, const json_t *v)
 }
 
 int
-avp_job_parse(avp_job_t *job, avp_str_t json, const char **why)
+avp_job_parse(avp_job_t *job, avp_str_t json, char why[AVP_PROFILE_ERROR])
 {
     json_error_t err;
     json_t      *root, *v;
@@ -233,19 +255,23 @@ avp_job_parse(avp_job_t *job, avp_str_t json, const char **why)
     avp_job_defaults(job);
     root = json_loadb(json.data, json.len, JSON_REJECT_DUPLICATES, &err);
     if (!json_is_object(root)) {
-        *why = "the job is not a JSON object";
+        snprintf(why, AVP_PROFILE_ERROR, "the job is not a JSON object");
         goto done;
     }
 
+    why[0] = '\0';
     json_object_foreach(root, key, v)
     {
-        if (get_member(job, key, v)) {
-            *why = "the job has a member that is unknown or not valid";
+        if (get_member(job, key, v, why)) {
+            if (why[0] == '\0') {
+                snprintf(why, AVP_PROFILE_ERROR, "the job has a member that "
+                                                 "is unknown or not valid");
+            }
             goto done;
         }
     }
 
-    rc = 0;
+    rc = avp_job_settle(job, why);
 
 done:
 

@@ -7,6 +7,7 @@
 #ifndef AVP_MEDIA_JOB_H
 #define AVP_MEDIA_JOB_H
 
+#include "lib/profile.h"
 #include "lib/str.h"
 
 #include <stdbool.h>
@@ -21,9 +22,9 @@ typedef enum {
 } avp_order_t;
 
 typedef struct {
-    bool        mp4, webm, hls;
-    unsigned    qualities;    /* mask of lib/ladder.h */
-    bool        vp9;          /* webmCodec */
+    avp_profile_t       profile; /* as the limit left it, once settled */
+    avp_profile_limit_t limit;   /* formats, qualities, webmCodec */
+    bool        mp4, webm, hls;  /* whether any rung is made so */
     bool        early;
     avp_order_t order;
     uint32_t    allowed;      /* mask of lib/sniff.h */
@@ -36,8 +37,11 @@ typedef struct {
 /* Everything on but the preview, as `workerd transcode` without options runs. */
 void avp_job_defaults(avp_job_t *job);
 
-/* 0, or -1 with a phrase in *why. */
-int avp_job_parse(avp_job_t *job, avp_str_t json, const char **why);
+/* 0, or -1 with a phrase in why. */
+int avp_job_parse(avp_job_t *job, avp_str_t json, char why[AVP_PROFILE_ERROR]);
+
+/* Applies the limit to the profile, once all is set; avp_job_parse() does. */
+int avp_job_settle(avp_job_t *job, char why[AVP_PROFILE_ERROR]);
 
 /* Comma-separated lists and words, shared with the command line; -1 for a
  * word that is not known or an empty list. */

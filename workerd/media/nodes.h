@@ -62,8 +62,10 @@ int avp_source_node(void *node, avp_fail_t *fail);
 typedef struct {
     avp_sched_t *sched;
     avp_queue_t *in;
+    const char  *name;   /* of the rung */
+    int          divide; /* takes each so many'th frame, and renumbers */
     int          nouts;
-    avp_queue_t *outs[2];
+    avp_queue_t *outs[3];
     avp_scaler_t scaler;
 } avp_rung_node_t;
 
@@ -118,7 +120,8 @@ typedef struct {
 
 /* Opens the encoder and fills `spec`; free it in either case. */
 int  avp_voice_open(avp_voice_t *v, avp_voice_kind_t kind,
-                    const avp_track_t *track, avp_fail_t *fail);
+                    const avp_profile_t *how, const avp_track_t *track,
+                    avp_fail_t *fail);
 /* Planar floats of 48 kHz, as many planes as the voice has channels.  0 or an
  * AVERROR, as of avp_voice_end(): the rest, and the end of the sinks' track. */
 int  avp_voice_write(avp_voice_t *v, float *const *samples, int n);

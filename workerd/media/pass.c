@@ -56,10 +56,11 @@ static int
 add_hls(pass_t *p, avp_encoder_t *e, avp_fail_t *fail)
 {
     avp_sink_t *s = &e->sinks[e->nsinks++];
+    char        name[16];
 
-    return open_failed(avp_hls_video(p->hls, &s->hls, e->plan->rung.name,
-                                     &e->spec),
-                       fail);
+    snprintf(name, sizeof(name), "%s%s", e->plan->rung.name,
+             e->plan->codec == AVP_CODEC_HEVC ? "-hevc" : "");
+    return open_failed(avp_hls_video(p->hls, &s->hls, name, &e->spec), fail);
 }
 
 /* A node for a sound track, with its first voice. */
@@ -74,8 +75,10 @@ add_sound(pass_t *p, const avp_track_t *track, avp_voice_kind_t kind,
     s->track = track;
     s->channels = kind == AVP_VOICE_SURROUND ? 6 : 2;
     s->nvoices = 1;
-    return avp_voice_open(&s->voices[0], kind, track, fail) ? NULL
-                                                            : &s->voices[0];
+    return avp_voice_open(&s->voices[0], kind, &p->run->job->profile, track,
+                          fail)
+               ? NULL
+               : &s->voices[0];
 }
 
 static int
@@ -107,7 +110,8 @@ add_default_sound(pass_t *p, avp_fail_t *fail)
     if (p->plan->opus && p->aac) {
         /* the same samples: another voice of that node */
         p->opus = &p->sounds[0].voices[p->sounds[0].nvoices++];
-        if (avp_voice_open(p->opus, AVP_VOICE_OPUS, track, fail)) {
+        if (avp_voice_open(p->opus, AVP_VOICE_OPUS, &p->run->job->profile,
+                           track, fail)) {
             return -1;
         }
     } else if (p->plan->opus) {
@@ -181,20 +185,22 @@ add_texts(pass_t *p, avp_fail_t *fail)
 
 /* The rung node of a size, made when it is the first encoder of it. */
 static avp_rung_node_t *
-rung_of(pass_t *p, const avp_rung_t *rung)
+rung_of(pass_t *p, const avp_encode_plan_t *e)
 {
-    avp_rung_node_t *r;
+    const avp_rung_t *rung = &e->rung;
+
+    avp_rung_node_t  *r;
 
     for (int i = 0; i < p->nrungs; i++) {
-        if (p->rungs[i].scaler.width == rung->width
-            && p->rungs[i].scaler.height == rung->height
-            && p->rungs[i].nouts < 2) {
+        if (strcmp(p->rungs[i].name, rung->name) == 0) {
             return &p->rungs[i];
         }
     }
 
     r = &p->rungs[p->nrungs++];
     r->sched = &p->sched;
+    r->name = rung->name;
+    r->divide = e->divide;
     r->in = avp_sched_queue(&p->sched);
     avp_scaler_init(&r->scaler, p->run->facts, rung->width, rung->height);
     p->source.outs[p->source.nouts++] = r->in;
@@ -218,7 +224,7 @@ add_encoders(pass_t *p, avp_fail_t *fail)
         e->track = p->sched.clock.ntracks++;
         e->item = first + i;
         e->in = avp_sched_queue(&p->sched);
-        r = rung_of(p, &e->plan->rung);
+        r = rung_of(p, e->plan);
         r->outs[r->nouts++] = e->in;
 
         if (avp_encoder_open(e, fail)

@@ -16,6 +16,7 @@
 #define SURROUND_MIN 6          /* channels: 5.1 */
 #define SOUND_MEMORY 8e6        /* bytes of a demuxer, decoder and encoder */
 #define SVT_MIN_SIDE 64         /* SVT-AV1 takes nothing smaller */
+#define X265_MIN_SIDE 128       /* two of its coding tree blocks */
 
 /* CPU nanoseconds a pixel and bytes of memory a pixel, measured on 1080p
  * (PIPELINE.md 5, 6, 8), with what small pictures cost beside. */
@@ -25,6 +26,7 @@ static const struct {
     [AVP_CODEC_H264] = { 11.5, 900, 100 },
     [AVP_CODEC_VP9] = { 66.0, 2000, 130 },
     [AVP_CODEC_AV1] = { 19.0, 2500, 185 },
+    [AVP_CODEC_HEVC] = { 30.0, 1500, 150 },
 };
 
 /* Bits that newer codecs save, turned round: what an H.264 of the same
@@ -78,6 +80,31 @@ frames_of(const avp_plan_t *plan, const avp_probe_t *p)
                : plan->bound * av_q2d(plan->rate);
 }
 
+/* H.264's level 5.2, the highest that Apple plays (1.3b): macroblocks a
+ * second. */
+#define LEVEL_MBS 2073600.0
+
+/* By which whole number the rate is divided for a rung: its own limit, and
+ * the level's. */
+static int
+divide_by(const avp_plan_t *plan, const avp_rung_t *r)
+{
+    double rate = av_q2d(plan->rate);
+    double mbs = (double)((r->width + 15) / 16) * ((r->height + 15) / 16);
+    int    d = 1;
+
+    while (rate / d > r->spec->max_fps + 0.5 || mbs * rate / d > LEVEL_MBS) {
+        d++;
+    }
+    return d;
+}
+
+static int
+gcd(int a, int b)
+{
+    return b == 0 ? a : gcd(b, a % b);
+}
+
 static void
 make_encode(avp_encode_plan_t *e, const avp_plan_t *plan,
             const avp_probe_t *p, const avp_rung_t *rung, avp_codec_t codec,
@@ -87,9 +114,11 @@ make_encode(avp_encode_plan_t *e, const avp_plan_t *plan,
     int64_t source = (int64_t)((double)p->video_bitrate
                                * source_factor(p->vpar->codec_id));
 
-    *e = (avp_encode_plan_t){ .rung = *rung, .codec = codec, .threads = 1 };
+    *e = (avp_encode_plan_t){ .rung = *rung, .codec = codec, .threads = 1,
+                              .divide = divide_by(plan, rung) };
+    e->rate = av_div_q(plan->rate, av_make_q(e->divide, 1));
 
-    e->cap = avp_rung_cap(rung, codec, av_q2d(plan->rate));
+    e->cap = avp_rung_cap(rung, codec, av_q2d(e->rate));
     if (source > 0) {
         e->cap = FFMIN(e->cap, FFMAX(source, 150000));
     }
@@ -97,40 +126,50 @@ make_encode(avp_encode_plan_t *e, const avp_plan_t *plan,
         e->cap = FFMIN(e->cap, ceiling);
     }
     e->bufsize = 2 * e->cap;
-    e->crf = avp_rung_crf(rung, codec);
-    e->cost = frames_of(plan, p)
+    e->crf = rung->spec->rate[codec].crf;
+    e->cost = frames_of(plan, p) / e->divide
               * (pixels * costs[codec].ns * 1e-9
                  + costs[codec].frame_us * 1e-6);
 }
 
-/* All encodes, lowest rung first, H.264 before WebM of the same rung. */
+/* All encodes, lowest rung first; of a rung H.264, HEVC, WebM. */
 static int
-all_encodes(avp_encode_plan_t *e, const avp_plan_t *plan,
+all_encodes(avp_encode_plan_t *e, avp_plan_t *plan,
             const avp_probe_t *p, const avp_job_t *job)
 {
     avp_rung_t rungs[AVP_LADDER_MAX];
-    int     nrungs = avp_ladder(rungs, p->width, p->height, job->qualities);
-    int     n = 0;
-    int64_t h264_above = 0, webm_above = 0;
+    int        nrungs = avp_ladder(rungs, p->width, p->height,
+                                   job->profile.rungs, job->profile.nrungs);
+    int        n = 0;
+    int64_t    above[AVP_CODEC_COUNT] = { 0 };
+
+    plan->key_step = 1;
 
     /* from the top, since no rung's cap is above the one over it */
     for (int i = nrungs - 1; i >= 0; i--) {
         const avp_rung_t *r = &rungs[i];
-        avp_codec_t       codec = job->vp9 || r->width < SVT_MIN_SIDE
-                                  || r->height < SVT_MIN_SIDE
-                                      ? AVP_CODEC_VP9
-                                      : AVP_CODEC_AV1;
+        int               least = FFMIN(r->width, r->height);
+        avp_codec_t       webm = job->profile.vp9 || least < SVT_MIN_SIDE
+                                     ? AVP_CODEC_VP9
+                                     : AVP_CODEC_AV1;
 
-        if (job->webm) {
-            make_encode(&e[n], plan, p, r, codec, webm_above);
-            webm_above = e[n].cap;
+        if (r->spec->webm) {
+            make_encode(&e[n], plan, p, r, webm, above[webm]);
+            above[webm] = e[n].cap;
             e[n++].webm = true;
         }
-        if (job->mp4 || job->hls) {
-            make_encode(&e[n], plan, p, r, AVP_CODEC_H264, h264_above);
-            h264_above = e[n].cap;
-            e[n].mp4 = job->mp4;
-            e[n++].hls = job->hls;
+        if (r->spec->hls && r->spec->hevc && least >= X265_MIN_SIDE) {
+            make_encode(&e[n], plan, p, r, AVP_CODEC_HEVC,
+                        above[AVP_CODEC_HEVC]);
+            above[AVP_CODEC_HEVC] = e[n].cap;
+            e[n++].hls = true;
+        }
+        if (r->spec->mp4 || r->spec->hls) {
+            make_encode(&e[n], plan, p, r, AVP_CODEC_H264,
+                        above[AVP_CODEC_H264]);
+            above[AVP_CODEC_H264] = e[n].cap;
+            e[n].mp4 = r->spec->mp4;
+            e[n++].hls = r->spec->hls;
         }
     }
 
@@ -140,7 +179,23 @@ all_encodes(avp_encode_plan_t *e, const avp_plan_t *plan,
         e[i] = e[n - 1 - i];
         e[n - 1 - i] = swap;
     }
+    for (int i = 0; i < n; i++) {
+        plan->key_step = plan->key_step / gcd(plan->key_step, e[i].divide)
+                         * e[i].divide;
+    }
     return n;
+}
+
+/* The lowest rung that HLS plays; n: none. */
+static int
+playable_of(const avp_encode_plan_t *e, int n)
+{
+    int i = 0;
+
+    while (i < n && !(e[i].hls && e[i].codec == AVP_CODEC_H264)) {
+        i++;
+    }
+    return i;
 }
 
 static void
@@ -157,7 +212,7 @@ make_passes(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job,
             const avp_encode_plan_t *e, int n)
 {
     bool sound = p->audio >= 0, hls_first, early;
-    int  first = 0, rest, webm;
+    int  first = playable_of(e, n), rest, webm;
     avp_pass_t *later; /* for what nobody waits for */
 
     early = job->early && job->hls && n > 1
@@ -173,8 +228,8 @@ make_passes(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job,
         webm = 1; /* one rung: nothing for a pass between */
     }
 
-    for (int i = first; i < n; i++) {
-        int to = e[i].webm ? webm : i == 0 ? 0 : rest;
+    for (int i = 0; i < n; i++) {
+        int to = e[i].webm ? webm : i == first ? 0 : rest;
 
         give(&plan->passes[to], &e[i], sound);
         plan->npasses = FFMAX(plan->npasses, to + 1);
@@ -212,6 +267,9 @@ set_threads(avp_pass_t *pass, int cores)
         if (e->codec == AVP_CODEC_VP9) {
             e->threads = FFMIN(e->threads, 4);
         }
+        if (e->codec == AVP_CODEC_AV1) {
+            e->threads = 1; /* with a cap SVT's bits vary with more */
+        }
     }
     pass->decode_threads = pass->nencodes == 1 ? FFMIN(cores, 4)
                                                : av_clip(cores / 4, 1, 4);
@@ -244,7 +302,7 @@ label_pass(avp_pass_t *pass)
 }
 
 static void
-estimate(avp_plan_t *plan, const avp_probe_t *p)
+estimate(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job)
 {
     double  source = (double)p->coded_width * p->coded_height;
     double  frames = frames_of(plan, p);
@@ -262,7 +320,7 @@ estimate(avp_plan_t *plan, const avp_probe_t *p)
                                 + 3 * pass->surround)
                                    * 0.04 * seconds;
         memory += SOUND_MEMORY * (pass->others + 2 * pass->surround);
-        plan->output_rate += (pass->others * AVP_AAC_BITRATE
+        plan->output_rate += (pass->others * job->profile.audio.aac
                               + pass->surround * AVP_SURROUND_BITRATE)
                              / 8;
 
@@ -274,7 +332,7 @@ estimate(avp_plan_t *plan, const avp_probe_t *p)
             plan->cpu_seconds += e->cost + frames * pixels * 2e-9;
             memory += pixels * (costs[e->codec].bytes + 20.0 * (e->threads - 1))
                       + 30e6;
-            plan->output_rate += files * (e->cap + AVP_AAC_BITRATE) / 8;
+            plan->output_rate += files * (e->cap + job->profile.audio.aac) / 8;
         }
         peak = FFMAX(peak, (int64_t)memory);
     }
@@ -284,6 +342,11 @@ estimate(avp_plan_t *plan, const avp_probe_t *p)
                          + OUTPUT_SPARE;
     plan->memory_bytes = peak;
 }
+
+static const char *const codec_words[] = { [AVP_CODEC_H264] = "h264",
+                                           [AVP_CODEC_VP9] = "vp9",
+                                           [AVP_CODEC_AV1] = "av1",
+                                           [AVP_CODEC_HEVC] = "hevc" };
 
 static void
 describe(avp_plan_t *plan, const avp_probe_t *p)
@@ -303,9 +366,7 @@ describe(avp_plan_t *plan, const avp_probe_t *p)
             const avp_encode_plan_t *e = &pass->encodes[k];
 
             av_strlcatf(t, AVP_PLAN_TEXT, " %s %s (%lldk)", e->rung.name,
-                        e->codec == AVP_CODEC_H264  ? "h264"
-                        : e->codec == AVP_CODEC_AV1 ? "av1"
-                                                    : "vp9",
+                        codec_words[e->codec],
                         (long long)(e->cap / 1000));
         }
         av_strlcatf(t, AVP_PLAN_TEXT, "%s%s", pass->aac ? " aac" : "",
@@ -335,7 +396,8 @@ avp_plan(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job)
 
     n = all_encodes(e, plan, p, job);
     for (int i = 0; i < n; i++) {
-        plan->nresults += e[i].mp4 + e[i].hls + e[i].webm;
+        plan->nresults += e[i].mp4 + e[i].webm
+                          + (e[i].hls && e[i].codec != AVP_CODEC_HEVC);
     }
 
     make_passes(plan, p, job, e, n);
@@ -346,6 +408,6 @@ avp_plan(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job)
         label_pass(&plan->passes[i]);
     }
 
-    estimate(plan, p);
+    estimate(plan, p, job);
     describe(plan, p);
 }

@@ -18,16 +18,13 @@
 #include "workerd/media/job.h"
 #include "workerd/media/probe.h"
 
-#define AVP_ENCODES_MAX (2 * AVP_LADDER_MAX)
+#define AVP_ENCODES_MAX (3 * AVP_LADDER_MAX)
 #define AVP_PASSES_MAX 3
 #define AVP_PLAN_TEXT 512
 #define AVP_TASK_MAX 96
 
-#define AVP_GOP_H264 2 /* seconds between key frames */
-#define AVP_GOP_WEBM 5
+#define AVP_GOP_HLS 2 /* seconds between key frames of H.264 and HEVC */
 
-#define AVP_AAC_BITRATE 128000
-#define AVP_OPUS_BITRATE 96000
 #define AVP_SURROUND_BITRATE 384000
 #define AVP_AUDIO_RATE 48000
 
@@ -37,6 +34,8 @@ typedef struct {
     int64_t     cap, bufsize; /* bit/s, bits */
     int         crf;
     int         threads;
+    AVRational  rate;   /* plan's, divided by `divide` */
+    int         divide; /* 1: every frame of the plan's grid */
     bool        mp4, hls, webm;
     double      cost; /* CPU seconds, estimated: its weight in progress */
 } avp_encode_plan_t;
@@ -56,6 +55,7 @@ typedef struct {
 
 typedef struct {
     AVRational rate;
+    int        key_step;  /* key frames fall on each so many'th of its frames */
     double     duration; /* s; 0 unknown */
     double     bound;    /* s that cost and output are reckoned for */
     int        npasses;

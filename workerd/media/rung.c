@@ -9,6 +9,12 @@ avp_rung_node(void *node, avp_fail_t *fail)
     int              rc;
 
     while ((rc = avp_queue_get(r->in, &in)) > 0) {
+        if (in->pts % r->divide != 0) {
+            av_frame_free(&in);
+            continue;
+        }
+        in->pts /= r->divide;
+
         scaled = av_frame_alloc();
         if (scaled == NULL) {
             avp_fail(fail, AVP_ERR_NO_MEMORY, "a frame");

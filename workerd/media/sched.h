@@ -59,8 +59,8 @@
 #include <stdbool.h>
 
 #define AVP_QUEUE_CAP 4
-#define AVP_NODES_MAX 48
-#define AVP_TRACKS_MAX 8
+#define AVP_NODES_MAX 96
+#define AVP_TRACKS_MAX 32
 
 typedef struct avp_sched_s avp_sched_t;
 

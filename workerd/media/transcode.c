@@ -23,9 +23,10 @@
 static const char usage[] =
     "usage: workerd transcode [OPTIONS] SRC OUTDIR\n"
     "\n"
-    "  --formats LIST     of mp4,webm,hls (default: all)\n"
+    "  --profile WORD     fast, balanced, quality or a file (default: balanced)\n"
+    "  --formats LIST     of mp4,webm,hls (default: the profile's)\n"
     "  --qualities LIST   of 480p,720p,1080p,4k (default: all that fit)\n"
-    "  --webm av1|vp9     codec of the WebM files (default: av1)\n"
+    "  --webm av1|vp9     codec of the WebM files (default: the profile's)\n"
     "  --early on|off     a playable pass of its own (default: on)\n"
     "  --order WORD       auto, together or hls-first (default: auto)\n"
     "  --preview on|off   a short preview that moves (default: off)\n"
@@ -38,17 +39,19 @@ static const char usage[] =
     "  --quiet            no progress\n";
 
 typedef struct {
-    avp_job_t job;
-    bool      json, messages, quiet, line;
+    avp_job_t   job;
+    const char *profile;
+    bool        json, messages, quiet, line;
 } options_t;
 
 enum {
     OPT_FORMATS = 1, OPT_QUALITIES, OPT_WEBM, OPT_EARLY, OPT_ORDER,
-    OPT_PREVIEW, OPT_ALLOW, OPT_DURATION, OPT_THREADS, OPT_SANDBOX, OPT_JSON,
-    OPT_MESSAGES, OPT_QUIET, OPT_HELP
+    OPT_PREVIEW, OPT_ALLOW, OPT_DURATION, OPT_THREADS, OPT_SANDBOX,
+    OPT_PROFILE, OPT_JSON, OPT_MESSAGES, OPT_QUIET, OPT_HELP
 };
 
 static const struct option longs[] = {
+    { "profile", required_argument, NULL, OPT_PROFILE },
     { "formats", required_argument, NULL, OPT_FORMATS },
     { "qualities", required_argument, NULL, OPT_QUALITIES },
     { "webm", required_argument, NULL, OPT_WEBM },
@@ -113,6 +116,9 @@ set_option(options_t *o, int opt, const char *arg)
         rc = set_number(arg, 1, 256, &n);
         o->job.threads = (int)n;
         return rc;
+    case OPT_PROFILE:
+        o->profile = arg;
+        return 0;
     case OPT_SANDBOX:
         return set_switch(arg, &o->job.sandbox);
     case OPT_JSON:
@@ -176,6 +182,21 @@ show(void *ctx, const json_t *message)
                 text_of(json_object_get(message, "doc"), "master"));
     } else if (strcmp(t, "warning") == 0) {
         fprintf(stderr, "warning: %s\n", text_of(message, "detail"));
+    }
+    return 0;
+}
+
+/* The profile, and what the options leave of it. */
+static int
+settle(options_t *o)
+{
+    char why[AVP_PROFILE_ERROR];
+
+    if ((o->profile && avp_profile_load(&o->job.profile, o->profile, why))
+        || avp_job_settle(&o->job, why))
+    {
+        avp_command_error("%s", why);
+        return -1;
     }
     return 0;
 }
@@ -273,6 +294,10 @@ avp_transcode_main(int argc, char **argv)
     }
     if (argc - optind != 2) {
         fputs(usage, stderr);
+        return AVP_EXIT_USAGE;
+    }
+
+    if (settle(&o)) {
         return AVP_EXIT_USAGE;
     }
 

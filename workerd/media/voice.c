@@ -10,16 +10,14 @@ static const struct {
     const char         *encoder;
     enum AVSampleFormat format;
     int                 channels;
-    int64_t             bitrate;
 } kinds[] = {
-    [AVP_VOICE_AAC] = { "aac", AV_SAMPLE_FMT_FLTP, 2, AVP_AAC_BITRATE },
-    [AVP_VOICE_OPUS] = { "libopus", AV_SAMPLE_FMT_FLT, 2, AVP_OPUS_BITRATE },
-    [AVP_VOICE_SURROUND] = { "aac", AV_SAMPLE_FMT_FLTP, 6,
-                             AVP_SURROUND_BITRATE },
+    [AVP_VOICE_AAC] = { "aac", AV_SAMPLE_FMT_FLTP, 2 },
+    [AVP_VOICE_OPUS] = { "libopus", AV_SAMPLE_FMT_FLT, 2 },
+    [AVP_VOICE_SURROUND] = { "aac", AV_SAMPLE_FMT_FLTP, 6 },
 };
 
 static int
-open_encoder(avp_voice_t *v, avp_voice_kind_t kind)
+open_encoder(avp_voice_t *v, avp_voice_kind_t kind, int64_t bitrate)
 {
     const AVCodec *codec = avcodec_find_encoder_by_name(kinds[kind].encoder);
 
@@ -33,7 +31,7 @@ open_encoder(avp_voice_t *v, avp_voice_kind_t kind)
 
     v->codec->sample_fmt = kinds[kind].format;
     v->codec->sample_rate = AVP_AUDIO_RATE;
-    v->codec->bit_rate = kinds[kind].bitrate;
+    v->codec->bit_rate = bitrate;
     v->codec->time_base = (AVRational){ 1, AVP_AUDIO_RATE };
     v->codec->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     v->codec->thread_count = 1;
@@ -43,9 +41,13 @@ open_encoder(avp_voice_t *v, avp_voice_kind_t kind)
 
 int
 avp_voice_open(avp_voice_t *v, avp_voice_kind_t kind,
-               const avp_track_t *track, avp_fail_t *fail)
+               const avp_profile_t *how, const avp_track_t *track,
+               avp_fail_t *fail)
 {
-    int rc = open_encoder(v, kind);
+    int rc = open_encoder(v, kind,
+                          kind == AVP_VOICE_SURROUND ? AVP_SURROUND_BITRATE
+                          : kind == AVP_VOICE_OPUS   ? how->audio.opus
+                                                     : how->audio.aac);
 
     if (rc < 0) {
         goto done;

@@ -9,21 +9,6 @@
 #include <jansson.h>
 
 static json_t *
-qualities(unsigned mask)
-{
-    static const char *const names[] = { "480p", "720p", "1080p", "4k" };
-    json_t                  *a = json_array();
-    unsigned                 bit;
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (avp_rung_by_name(avp_str_c(names[i]), &bit) == 0 && (mask & bit)) {
-            json_array_append_new(a, json_string(names[i]));
-        }
-    }
-    return a;
-}
-
-static json_t *
 allowed(uint32_t mask)
 {
     json_t *a = json_array();
@@ -37,21 +22,32 @@ allowed(uint32_t mask)
     return a;
 }
 
-static json_t *
-formats(const avp_settings_t *set)
+int
+avp_job_profile(avp_profile_t *p, const avp_settings_t *set,
+                char err[AVP_PROFILE_ERROR])
 {
-    json_t *a = json_array();
+    static const char *const names[] = { "480p", "720p", "1080p", "4k" };
+    avp_profile_limit_t      l = { .formats = set->has_outputs,
+                                   .mp4 = set->out_mp4,
+                                   .webm = set->out_webm,
+                                   .hls = set->out_hls,
+                                   .webm_codec = set->has_webm,
+                                   .vp9 = set->webm_vp9 };
+    unsigned                 bit;
 
-    if (set->out_mp4) {
-        json_array_append_new(a, json_string("mp4"));
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (set->has_qualities
+            && avp_rung_by_name(avp_str_c(names[i]), &bit) == 0
+            && (set->quality_levels & bit))
+        {
+            (void) avp_profile_limit_rung(&l, avp_str_c(names[i]));
+        }
     }
-    if (set->out_webm) {
-        json_array_append_new(a, json_string("webm"));
-    }
-    if (set->out_hls) {
-        json_array_append_new(a, json_string("hls"));
-    }
-    return a;
+
+    return avp_profile_load(p, set->profile, err) != 0
+                   || avp_profile_limit(p, &l, err) != 0
+               ? -1
+               : 0;
 }
 
 char *
@@ -62,16 +58,14 @@ avp_job_text(const avp_worker_t *w)
     json_t                  *job;
     char                    *text;
 
-    job = json_pack("{s:o,s:o,s:s,s:b,s:s,s:b,s:o,s:I,s:i,s:b}",            /**/
-                    "formats", formats(set),                            /**/
-                    "qualities", qualities(set->quality_levels),        /**/
-                    "webmCodec", set->webm_vp9 ? "vp9" : "av1",         /**/
-                    "early", set->early ? 1 : 0,                        /**/
-                    "order", orders[set->order],                        /**/
-                    "preview", set->preview ? 1 : 0,                    /**/
-                    "allowed", allowed(set->allowed_formats),           /**/
-                    "maxDuration", (json_int_t) set->max_duration,      /**/
-                    "threads", w->threads,                              /**/
+    job = json_pack("{s:o,s:b,s:s,s:b,s:o,s:I,s:i,s:b}",            /**/
+                    "profile", avp_profile_json(&w->profile),       /**/
+                    "early", set->early ? 1 : 0,                    /**/
+                    "order", orders[set->order],                    /**/
+                    "preview", set->preview ? 1 : 0,                /**/
+                    "allowed", allowed(set->allowed_formats),       /**/
+                    "maxDuration", (json_int_t) set->max_duration,  /**/
+                    "threads", w->threads,                          /**/
                     "sandbox", set->sandbox ? 1 : 0);
     if (job == NULL) {
         return NULL;

@@ -210,7 +210,12 @@ worker_open(avp_worker_t *w)
 {
     char        redacted[256];
     const char *why;
+    char        err[AVP_PROFILE_ERROR];
 
+    if (avp_job_profile(&w->profile, &w->set, err) != 0) {
+        avp_command_error("PROFILE: %s", err);
+        return -1;
+    }
     w->nslots = w->set.worker_slots;
     w->slots = calloc((size_t) (w->nslots > 0 ? w->nslots : 1),
                       sizeof(avp_slot_t));
@@ -253,7 +258,8 @@ worker_open(avp_worker_t *w)
     avp_redact_url(redacted, sizeof(redacted), w->set.database_url);
     avp_log(AVP_LOG_INFO, "worker starts", AVP_S("name", w->set.worker_name),
             AVP_S("incarnation", w->incarnation), AVP_S("database", redacted),
-            AVP_S("storage", w->set.storage_dir), AVP_I("slots", w->nslots),
+            AVP_S("storage", w->set.storage_dir),
+            AVP_S("profile", w->profile.name), AVP_I("slots", w->nslots),
             AVP_I("threads", w->threads), AVP_I("lease", w->set.lease),
             AVP_S("sandboxNs", w->cage.ns),
             AVP_I("sandboxLandlock", w->cage.landlock),

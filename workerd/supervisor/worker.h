@@ -25,6 +25,7 @@
 
 #include "lib/errors.h"
 #include "lib/media_message.h"
+#include "lib/profile.h"
 #include "lib/settings.h"
 #include "lib/storage_key.h"
 #include "lib/uuid.h"
@@ -97,6 +98,7 @@ typedef struct {
 
 typedef struct {
     avp_settings_t set;
+    avp_profile_t profile;   /* of every job */
     char          incarnation[AVP_UUID_LEN + 1];
     char          host[64];
     int           threads;   /* that a media process may use */
@@ -144,7 +146,12 @@ void avp_slot_deliver(avp_worker_t *w, avp_slot_t *s, int64_t now);
 void avp_slot_deliver_playable(avp_worker_t *w, avp_slot_t *s, int64_t now);
 void avp_slot_release(avp_worker_t *w, avp_slot_t *s);
 
-/* job.c: the job text for a media process; malloc'ed, NULL out of memory. */
+/* job.c */
+/* The profile that the settings name, with what they say beside it; -1 with a
+ * sentence. */
+int avp_job_profile(avp_profile_t *p, const avp_settings_t *set,
+                    char err[AVP_PROFILE_ERROR]);
+/* The job text for a media process; malloc'ed, NULL out of memory. */
 char *avp_job_text(const avp_worker_t *w);
 
 /* queue.c */
