@@ -38,7 +38,7 @@ enter(reader_t *r, const char *name)
 
     if (at + 2 < sizeof(r->at)) {
         r->at[at] = '/';
-        for (; name[n] && n < 24 && at + n + 2 < sizeof(r->at); n++) {
+        for (; n < 24 && name[n] && at + n + 2 < sizeof(r->at); n++) {
             unsigned char c = (unsigned char)name[n];
 
             r->at[at + 1 + n] = c > 32 && c < 127 ? (char)c : '?';

@@ -72,7 +72,7 @@ avp_mixer_setup(avp_mixer_t *m, const AVFrame *f)
     AVChannelLayout in = { 0 };
     AVChannelLayout stereo = AV_CHANNEL_LAYOUT_STEREO;
     AVChannelLayout surround = AV_CHANNEL_LAYOUT_5POINT1_BACK;
-    bool            named;
+    bool            named = false;
     int             rc;
 
     swr_free(&m->swr);
