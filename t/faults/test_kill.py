@@ -38,6 +38,7 @@ def test_media_process_dies_until_poison(world, clips, sig):
     """The third death is the last; the supervisor lives and takes the next
     job."""
     worker = world.worker()
+    worker.wait_log("worker starts")  # what it asks first is a child, too
     video, _ = world.add(clips["long"])
     for n in range(1, 4):
         def dead():
