@@ -160,8 +160,7 @@ int avp_texts_node(void *node, avp_fail_t *fail);
 avp_captions_t *avp_captions_new(avp_run_t *run, avp_hls_t *hls);
 void avp_captions_free(avp_captions_t *c);
 
-/* 0 or an AVERROR.  Frames as they are shown, `t` in output time; the side
- * data must still be there. */
+/* 0 or an AVERROR.  Frames as shown, with their side data; output time. */
 int avp_captions_frame(avp_captions_t *c, const AVFrame *f, double t);
 int avp_captions_end(avp_captions_t *c, double end);
 
