@@ -87,10 +87,10 @@ say(cue_t *c, const char *s, size_t n)
     if (c->full) {
         return;
     }
+    close_unwanted(c);
     if (c->breaks) {
         put(c, "\n", 1);
     }
-    close_unwanted(c);
     if (c->blank && c->line) {
         put(c, " ", 1);
     }

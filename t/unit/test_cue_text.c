@@ -60,6 +60,7 @@ START_TEST(markup)
     ck_assert_str_eq(cue("{\\p1}m 0 0 l 9 9{\\p0}after"), "after");
     ck_assert_str_eq(cue("{\\i1}never closed"), "<i>never closed</i>");
     ck_assert_str_eq(cue("{\\i1}a\\Nb{\\i0}"), "<i>a\nb</i>");
+    ck_assert_str_eq(cue("{\\i1}a{\\i0}\\Nb"), "<i>a</i>\nb");
 }
 END_TEST
 
