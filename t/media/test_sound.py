@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from conftest import transcode
-from verify import parse_master
+from rig.run import run_command
+from verify import parse_master, sync
 
 PICTURE = ["-f", "lavfi", "-i", "color=gray:s=64x48:r=10:d=3"]
 VIDEO = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
@@ -137,3 +138,34 @@ def test_rates_keep_time(run, made, rate):
     assert abs(begin - 2) < 0.01
     assert abs(level(x, 1000, at=2.2) - 0.5) < 0.03
     assert abs(level(y, 1000, at=2.2) - 0.5) < 0.03
+
+
+def black_but(lit, rate, seconds):
+    return ["-f", "lavfi", "-i",
+            f"color=black:s=64x48:r={rate}:d={seconds},"
+            f"geq=lum='if(lt(mod(T,20),{lit}),235,16)':cb=128:cr=128",
+            "-f", "lavfi", "-i",
+            "aevalsrc='if(lt(mod(t,20),0.3),0.5*sin(2*PI*1000*t),0)'"
+            f":s=8000:d={seconds}"]
+
+
+@pytest.mark.parametrize("rate, lit, seconds", [
+    ("5", 0.15, 3600), ("24000/1001", 0.04, 180)])
+def test_sound_stays_with_the_picture(run, made, rate, lit, seconds):
+    """Flash and beep every 20 s, for an hour; and at a film's rate, whose
+    frames are not on the second."""
+    src = made("long.mov", *black_but(lit, rate, seconds), *VIDEO, "-c:a",
+               "pcm_s16le")
+    job = transcode(src, run.path / "out", "--formats", "mp4,hls")
+    for path in ("mp4/48p.mp4", "hls/48p.m3u8"):
+        pairs = sync(job.output.folder / path)
+        assert len(pairs) == seconds / 20
+        assert max(abs(late) for _, late in pairs) < 42
+    if rate == "5":
+        assert max(abs(late) for _, late in pairs) < 2
+    ends = run_command(
+        ["ffprobe", "-v", "error", "-show_entries", "stream=duration", "-of",
+         "csv=p=0", job.output.folder / "mp4/48p.mp4"]).stdout.split()
+    ends = [float(x.rstrip(",")) for x in ends]
+    assert abs(ends[0] - ends[1]) < 1 / 24, ends
+    assert abs(ends[0] - seconds) < 0.05, ends
