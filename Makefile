@@ -101,7 +101,8 @@ $(BUILD)/unit-tests: $(UNIT_OBJS) $(UNIT_WORKERD_OBJS) $(BUILD)/libavp.a
 
 # Feeds the packagers without the pipeline; t/media/test_package.py runs it.
 PACKTOOL_OBJS := $(patsubst %,$(OBJ)/workerd/media/%.o,out package \
-                   package_mp4 package_webm package_hls hls_finish hls_text \
+                   package_mp4 package_webm package_hls hls_finish hls_dash \
+                   hls_text \
                    hls_track fragment \
                    playlist master codec_string picture poster thumbnails \
                    storyboard preview clip)

@@ -316,6 +316,58 @@ def test_hevc(run, out):
     assert len(decode(out / "hls/4k.m3u8")["v"]) == 125
 
 
+def test_dash(clip, run, out):
+    """Described as the masters do it, and played by another demuxer: every
+    frame, from 0 on, with its sound in time."""
+    cues = run.path / "cues"
+    cues.write_text(CUES)
+    package(clip, out, "--rungs", "480p,720p",
+            "--sound", "audio-2:<b> & \"c\":deu:a",
+            "--sound", "surround:Audio:eng:ds",
+            "--text", f"text-1:Says:fra:c:{cues}",
+            "--text", f"text-2:Signs:eng:f:{cues}",
+            "--text", "text-3:Empty:fra::/dev/null")
+    o = Output(out)
+    o.check_hls(frames=500, fps=25)
+    found, seconds = o.dash()
+    assert seconds == 20
+    assert {n: (a["contentType"], a.get("lang"), a["roles"])
+            for n, (a, *_) in found.items()} == {
+        "480p": ("video", None, ["main"]), "720p": ("video", None, ["main"]),
+        "audio": ("audio", "en", ["main"]),
+        "audio-2": ("audio", "de", ["description"]),
+        "surround": ("audio", "en", ["alternate"]),
+        "text-1": ("text", "fr", ["caption"]),
+        "text-2": ("text", "en", ["forced-subtitle"])}
+    video = found["480p"][0]
+    assert (video["codecs"], video["width"], video["height"],
+            video["frameRate"]) == (parse_master(
+                out / "hls/480p.m3u8").iframes[0]["CODECS"], "640", "360",
+                "25")
+    manifest = out / "dash/manifest.mpd"
+    text = manifest.read_text()
+    assert "<Label>&lt;b&gt; &amp; 'c'</Label>" in text
+    assert 'ChannelConfiguration" value="2"' in text
+    got = decode(manifest)
+    want = decode(out / "hls/480p.m3u8")
+    assert got["v"] == pytest.approx(want["v"], abs=0.001)
+    assert len(got["v"]) == 500 and got["v"][0] == pytest.approx(0, abs=0.001)
+    assert all(abs(late) < 5 for _, late in sync(manifest))
+
+
+@pytest.mark.parametrize("rate", ["30000/1001", "24000/1001"])
+def test_dash_of_rates(run, out, rate):
+    src = make(run.path / "s.mp4", rate, 13, size="64x48", audio=False)
+    package(src, out)
+    found, _ = Output(out).dash()
+    about, cuts, _ = found["480p"]
+    assert about["frameRate"] == rate
+    num, den = map(int, rate.split("/"))
+    assert all(abs(c * num / den - round(c * num / den)) < 1e-3 for c in cuts)
+    assert decode(out / "dash/manifest.mpd")["v"] == pytest.approx(
+        decode(src)["v"], abs=0.001)
+
+
 def test_two_rungs(clip, out):
     renditions, _, o = package(clip, out, "--rungs", "480p,720p")
     o.check(frames=500, fps=25)

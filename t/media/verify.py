@@ -17,6 +17,7 @@ import pathlib
 import re
 import struct
 import subprocess
+from xml.etree import ElementTree
 
 FRAME_SLACK = 3                 # frames by which a rendition may differ
 AAC_FRAME = 1024 / 44100        # seconds, at the lowest usual rate
@@ -273,9 +274,17 @@ def has_idr(sample):
 
 # --- decoding ----------------------------------------------------------------
 
+def source(path):
+    """-i and what goes before it: ffmpeg's DASH demuxer takes the names of
+    subtitles for none of its business."""
+    any_name = (["-allowed_extensions", "ALL"]
+                if str(path).endswith(".mpd") else [])
+    return [*any_name, "-i", str(path)]
+
+
 def decode(path):
     """Decodes all: {"v": [pts in s, ...], "a": [(pts, samples), ...]}."""
-    out = run("ffmpeg", "-v", "error", "-xerror", "-copyts", "-i", path,
+    out = run("ffmpeg", "-v", "error", "-xerror", "-copyts", *source(path),
               "-map", "0:v:0?", "-map", "0:a:0?", "-fps_mode", "passthrough",
               "-enc_time_base:v", "1/90000", "-f", "framecrc", "-")
     found = {"v": [], "a": []}
@@ -318,7 +327,7 @@ def start_times(path):
 
 def flashes(path):
     """Times of the white frames, one per flash, and how many each has."""
-    out = run("ffmpeg", "-v", "error", "-copyts", "-i", path, "-map", "0:v:0",
+    out = run("ffmpeg", "-v", "error", "-copyts", *source(path), "-map", "0:v:0",
               "-vf", "scale=32:32:flags=area,format=gray,signalstats,"
               "metadata=print:key=lavfi.signalstats.YAVG:file=-",
               "-fps_mode", "passthrough", "-f", "null", "-")
@@ -343,7 +352,7 @@ def flashes(path):
 def beeps(path):
     """Times at which a sound begins after silence."""
     p = subprocess.run(
-        ["ffmpeg", "-nostdin", "-copyts", "-i", str(path), "-map", "0:a:0",
+        ["ffmpeg", "-nostdin", "-copyts", *source(path), "-map", "0:a:0",
          "-af", "aresample=48000,aformat=sample_fmts=s16:channel_layouts=mono,"
          "ashowinfo", "-f", "s16le", "-"], capture_output=True, timeout=600)
     assert p.returncode == 0, p.stderr.decode(errors="replace")
@@ -548,9 +557,69 @@ class Output:
             self._check_decoded(self.hls / f"{name}.m3u8", decode(
                 self.hls / f"{name}.m3u8"), frames)
             self._check_same_packets(name)
+        self.check_dash(tracks)
         live = parse_master(self.hls / "live-master.m3u8")
         assert len(live.variants) == 1
         self._check_live_master(live, tracks, audio)
+
+    def dash(self):
+        """{representation: (attributes of its set and itself, cuts, files)}
+        of the manifest."""
+        at = self.folder / "dash/manifest.mpd"
+        ns = "{urn:mpeg:dash:schema:mpd:2011}"
+        mpd = ElementTree.parse(at).getroot()
+        assert mpd.tag == ns + "MPD" and mpd.get("type") == "static"
+        assert mpd.get("profiles") == "urn:mpeg:dash:profile:isoff-live:2011"
+        found = {}
+        for group in mpd.iterfind(f"{ns}Period/{ns}AdaptationSet"):
+            for one in group.iterfind(f"{ns}Representation"):
+                about = {**group.attrib, **one.attrib, "roles": [
+                    r.get("value") for r in group.iterfind(f"{ns}Role")]}
+                template = one.find(f"{ns}SegmentTemplate")
+                if template is None:
+                    files = [one.find(f"{ns}BaseURL").text]
+                    cuts = None
+                else:
+                    scale = int(template.get("timescale"))
+                    cuts = []
+                    for s in template.find(f"{ns}SegmentTimeline"):
+                        if not cuts:
+                            cuts = [int(s.get("t"))]
+                        for _ in range(1 + int(s.get("r", 0))):
+                            cuts.append(cuts[-1] + int(s.get("d")))
+                    name = template.get("media").replace(
+                        "$RepresentationID$", one.get("id"))
+                    files = [template.get("initialization").replace(
+                        "$RepresentationID$", one.get("id"))]
+                    first = int(template.get("startNumber"))
+                    files += [name.replace("$Number%05d$", f"{first + i:05d}")
+                              for i in range(len(cuts) - 1)]
+                    cuts = [c / scale for c in cuts]
+                assert one.get("id") not in found
+                found[one.get("id")] = (about, cuts, [
+                    (at.parent / f).resolve() for f in files])
+        return found, float(mpd.get("mediaPresentationDuration")[2:-1])
+
+    def check_dash(self, tracks):
+        """The manifest names every track, and what the playlists have."""
+        found, seconds = self.dash()
+        texts = {p.name for p in self.hls.glob("text-*")}
+        assert set(found) == {*tracks, *self.sounds(), *texts}
+        assert abs(seconds - max(t.cuts[-1] for t in tracks.values())) < 1e-4
+        for name, (about, cuts, files) in found.items():
+            assert all(f.is_file() for f in files), name
+            if name in texts:
+                continue
+            media = parse_media(self.hls / name / "index.m3u8")
+            assert files == [p.resolve() for p in (
+                media.map, *(s for _, s in media.segments))], name
+            assert len(cuts) == len(media.cuts)
+            assert all(abs(a - b) < 1e-4 for a, b in zip(cuts, media.cuts)), (
+                f"{name}: {cuts}, not {media.cuts}")
+            assert about["segmentAlignment"] == "true", name
+            assert about["startWithSAP"] == "1", name
+            peak = measured(media)[0]
+            assert abs(int(about["bandwidth"]) / peak - 1) < 0.1, name
 
     def _check_grid(self, media, fps):
         """Cuts on the first frame at or after 2, 4, 6, 12, 18 ..."""

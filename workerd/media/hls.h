@@ -52,4 +52,7 @@ void avp_hls_sound(avp_audio_media_t *a, const avp_hls_entry_t *e,
 int avp_hls_put_master(avp_hls_t *h, const char *path, const avp_master_t *m,
                        unsigned flags);
 
+/* dash/manifest.mpd over what has ended; after the texts are written. */
+int avp_hls_put_dash(avp_hls_t *h);
+
 #endif

@@ -378,6 +378,9 @@ avp_hls_finish(avp_hls_t *h, avp_rendition_t *results, int max)
     if (ret == 0 && f->nvideo > 0) {
         ret = add_texts(f, h);
         if (ret == 0) {
+            ret = avp_hls_put_dash(h);
+        }
+        if (ret == 0) {
             ret = write_masters(h, f, results, max);
         }
     }

@@ -135,7 +135,7 @@ int avp_hls_text_end(avp_hls_text_t *t);
  * and hls/live-master.m3u8 is there. */
 void avp_hls_on_playable(avp_hls_t *h, void (*cb)(void *ctx), void *ctx);
 
-/* Texts, master.m3u8 and {quality}.m3u8 over what has ended; fills results,
+/* Texts, master.m3u8, {quality}.m3u8 and dash/manifest.mpd over what has ended; fills results,
  * one per quality, at most `max`; returns their count or an error. */
 int avp_hls_finish(avp_hls_t *h, avp_rendition_t *results, int max);
 void avp_hls_free(avp_hls_t *h);

@@ -271,8 +271,8 @@ done_doc(job_run_t *j)
         json_array_append_new(results, rendition(&j->res.results[i]));
     }
 
-    return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:{s:I, s:i, s:f}, s:O, "
-                     "s:o, s:o, s:o}",
+    return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:f}, "
+                     "s:O, s:o, s:o, s:o}",
                      "source", source_doc(j), "poster",
                      j->poster ? json_string("poster.jpg") : json_null(),
                      "storyboard", "storyboard.vtt", "thumbnails",
@@ -280,6 +280,8 @@ done_doc(job_run_t *j)
                      images->preview ? json_string("preview.webp")
                                      : json_null(), "master",
                      j->hls ? json_string("hls/master.m3u8") : json_null(),
+                     "dash",
+                     j->hls ? json_string("dash/manifest.mpd") : json_null(),
                      "stats", "framesDecoded",
                      (json_int_t)atomic_load(&j->run.frames_decoded), "passes",
                      j->plan.npasses, "cpuSeconds", cpu_seconds(), "warnings",
