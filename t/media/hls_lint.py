@@ -275,10 +275,12 @@ def targets(f):
 
 
 def same_lengths(f):
+    """No track ends before the pictures do.  A sound that goes on after them
+    in the source is kept."""
     longest = max(t.media.cuts[-1] for t in f.videos())
     for t in f.tracks.values():
         slack = max(0.1, max(v.frame for v in f.videos()))
-        if abs(t.media.cuts[-1] - longest) > slack:
+        if t.media.cuts[-1] < longest - slack:
             yield f"{t.name}: {t.media.cuts[-1]} s of {longest} s"
 
 
