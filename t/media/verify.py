@@ -603,7 +603,8 @@ class Output:
     def check_dash(self, tracks):
         """The manifest names every track, and what the playlists have."""
         found, seconds = self.dash()
-        texts = {p.name for p in self.hls.glob("text-*")}
+        texts = {p.name for p in self.hls.iterdir()
+                 if re.match("text-|captions", p.name)}
         assert set(found) == {*tracks, *self.sounds(), *texts}
         assert abs(seconds - max(t.cuts[-1] for t in tracks.values())) < 1e-4
         for name, (about, cuts, files) in found.items():
