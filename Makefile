@@ -92,7 +92,7 @@ UNIT_WORKERD_OBJS := $(patsubst %,$(OBJ)/workerd/%.o,media/sandbox \
                    media/sandbox_filter media/sandbox_landlock \
                    media/sandbox_trap \
                    media/playlist media/master media/codec_string \
-                   media/fragment media/limiter \
+                   media/fragment media/limiter media/fits media/keys \
                    log supervisor/store_file supervisor/child \
                    supervisor/guard supervisor/redis)
 
@@ -132,6 +132,9 @@ build-fuzz/obj/%.o: %.c
 
 build-fuzz/%: build-fuzz/obj/t/fuzz/%.o $(FUZZ_OBJS)
 	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIB_LIBS)
+
+# a parser of workerd's own
+build-fuzz/keys: build-fuzz/obj/workerd/media/keys.o
 
 .SECONDARY: $(FUZZERS) $(FUZZ_OBJS) $(FUZZERS:build-fuzz/%=build-fuzz/obj/t/fuzz/%.o)
 

@@ -13,7 +13,8 @@ typedef Suite *(*make_t)(void);
 
 static const make_t makers[] = {
     base64url_suite, child_suite, codec_string_suite, cue_text_suite,
-    delivery_token_suite, doc_suite, env_file_suite, errors_suite, fragment_suite, jwt_policy_suite,
+    delivery_token_suite, doc_suite, env_file_suite, errors_suite,
+    fits_suite, fragment_suite, jwt_policy_suite, keys_suite,
     ladder_suite, limiter_suite, media_message_suite, multipart_suite, password_suite,
     playlist_suite, profile_suite, progress_suite, redis_url_suite, sandbox_suite,
     settings_suite,
