@@ -146,6 +146,8 @@ typedef enum {
       "There is no room for the results; the job will be tried again.")        \
     X(NO_MEMORY, "out_of_memory", TRANSIENT, 0, "Out of memory",               \
       "The worker had no memory for this job; it will be tried again.")        \
+    X(PASSTHROUGH_FAILED, "passthrough_failed", TRANSIENT, 0, "Not copied",    \
+      "The video could not be copied as it is; it will be encoded.")           \
     X(DATABASE_LOST, "database_lost", TRANSIENT, 0, "Database lost",           \
       "The worker lost the database; the job will be tried again.")            \
     X(NO_SANDBOX, "sandbox_unavailable", TRANSIENT, 0, "No sandbox",           \

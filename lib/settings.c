@@ -161,6 +161,16 @@ choose_switch(load_t *l, const char *key, const char *standard, bool *on)
     return i < 0 ? -1 : 0;
 }
 
+static int
+choose_auto(load_t *l, const char *key, bool *automatic)
+{
+    static const char *const words[] = { "off", "auto", NULL };
+    int                      i = choose(l, key, "auto", words, "auto or off");
+
+    *automatic = i == 1;
+    return i < 0 ? -1 : 0;
+}
+
 /* Calls `each` for every word between commas; -1 when it refuses one or
  * there is none. */
 static int
@@ -266,6 +276,7 @@ load_words(load_t *l)
     if (s->log_level < 0
         || choose_switch(l, "EARLY", "on", &s->early) != 0
         || choose_switch(l, "PREVIEW", "off", &s->preview) != 0
+        || choose_auto(l, "PASSTHROUGH", &s->passthrough) != 0
         || choose_switch(l, "SANDBOX", "on", &s->sandbox) != 0)
     {
         return -1;

@@ -55,6 +55,7 @@ typedef struct {
     bool     has_qualities, has_outputs, has_webm; /* the three are set:
                                 * they win over the profile */
     bool     early;            /* EARLY=on|off */
+    bool     passthrough;      /* PASSTHROUGH=auto|off */
     int      order;            /* ORDER=auto|together|hls-first: 0, 1, 2 */
     bool     preview;          /* PREVIEW=on|off */
     bool     sandbox;          /* SANDBOX=on|off */

@@ -2,7 +2,8 @@
 
 import re
 
-from rig.run import ROOT
+from rig.clips import damage_picture
+from rig.run import ROOT, run_command
 
 # code -> the test that brings it about
 TESTS = {
@@ -22,6 +23,8 @@ TESTS = {
     "poison": "faults/test_kill.py::test_media_process_dies_until_poison",
     "storage_error": "sql/test_runs.py",
     "disk_full": "faults/test_drain.py",
+    "passthrough_failed":
+        "faults/test_codes.py::test_a_copy_that_fails_is_encoded",
     "database_lost": "faults/test_postgres.py",
     "sandbox_unavailable": "faults/test_sandbox.py::test_no_job_without",
     "crashed": "faults/test_kill.py::test_media_process_dies_until_poison",
@@ -63,6 +66,27 @@ def test_error_is_a_sentence(world, clips):
     text = world.video(video)["error_message"]
     assert text.startswith("The file could not be read as a video")
     assert "upload it again. (" in text and text.endswith(")")
+
+
+def test_a_copy_that_fails_is_encoded(world):
+    """It could be played already when the damage was found: its files are
+    left as they are, and the next attempt makes others."""
+    clip = world.run.folder("clip") / "whole.mp4"
+    run_command(["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i",
+                 "testsrc=s=1280x720:r=25:d=13", "-c:v", "libx264", "-preset",
+                 "veryfast", "-crf", "30", "-g", "48", "-pix_fmt", "yuv420p",
+                 clip])
+    src = damage_picture(clip, clip.parent / "damaged.mp4")
+    world.worker(QUALITY_LEVELS="480p,720p", OUTPUT_FORMATS="hls")
+    video, _ = world.add(src)
+    world.wait(video, "retrying")
+    assert world.job(video)["error_code"] == "passthrough_failed"
+    world.hurry(video)
+    world.wait(video)
+    ends = [a["code"] for a in world.attempts(video)]
+    assert ends == ["passthrough_failed", None]
+    media = world.video(video)["media"]
+    assert media["passthrough"]["video"]["code"] == "off"
 
 
 def test_source_gone(world, clips):

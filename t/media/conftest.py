@@ -56,7 +56,12 @@ class Job:
 
 def transcode(src, folder, *options, allow=ALL_CONTAINERS, check=True,
               timeout=280):
-    """Runs `workerd transcode`; AssertionError when it fails and `check`."""
+    """Runs `workerd transcode`; AssertionError when it fails and `check`.
+    Everything is encoded, unless the options say otherwise: what the tests
+    here have to do with are filters and encoders (test_copy.py is of
+    copies)."""
+    if "--passthrough" not in options:
+        options = ("--passthrough", "off", *options)
     # the sandbox and the sanitizers' own threads do not go together
     box = ["--sandbox", "off"] if BUILD.name != "build" else []
     env = {"PATH": "/nonexistent", "LC_ALL": "C.UTF-8"}

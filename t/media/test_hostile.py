@@ -311,7 +311,8 @@ def test_child_tells_errors(run):
 @pytest.mark.parametrize("job", [
     b"", b"[]", b"{", b'{"formats":["exe"]}', b'{"threads":0}',
     b'{"unknown":1}', b'{"early":1}', b'{"formats":[]}',
-    b'{"early":true,"early":false}'])
+    b'{"early":true,"early":false}', b'{"passthrough":"on"}',
+    b'{"passthrough":true}'])
 def test_child_refuses_a_job_it_does_not_understand(run, job):
     src = put(run, "x.mp4", b"\0" * 5000)
     code, messages, _ = Child(src, run.path / "out", job).end()

@@ -93,6 +93,7 @@ START_TEST(defaults)
     ck_assert_uint_eq(s.quality_levels, AVP_RUNG_ALL);
     ck_assert(s.out_mp4 && s.out_webm && s.out_hls);
     ck_assert(!s.webm_vp9 && s.early && s.sandbox && !s.preview);
+    ck_assert(s.passthrough);
     ck_assert_int_eq(s.order, 0);
     ck_assert_int_eq(s.log_level, 1);
     ck_assert_str_eq(ignored, "");
@@ -110,7 +111,7 @@ START_TEST(every_key)
                           "ALLOWED_FORMATS=mp4, ts\nOUTPUT_FORMATS= hls ,mp4\n"
                           "QUALITY_LEVELS=4k,480p\nWEBM_CODEC=VP9\n"
                           "EARLY=off\nORDER=hls-first\nSANDBOX=off\n"
-                          "PREVIEW=on\n"
+                          "PREVIEW=on\nPASSTHROUGH=off\n"
                           "LOG_LEVEL=error\nJWT_EXPIRY=24h\n"
                           "STORAGE_DIR=/srv/avp\n"), 0);
     ck_assert_str_eq(s.worker_name, "w.1_a-B");
@@ -128,6 +129,7 @@ START_TEST(every_key)
     ck_assert(s.out_mp4 && !s.out_webm && s.out_hls);
     ck_assert_uint_eq(s.quality_levels, AVP_RUNG_480P | AVP_RUNG_4K);
     ck_assert(s.webm_vp9 && !s.early && !s.sandbox && s.preview);
+    ck_assert(!s.passthrough);
     ck_assert_int_eq(s.order, 2);
     ck_assert_int_eq(s.log_level, 3);
     ck_assert_int_eq(s.jwt_expiry, 86400);
@@ -161,6 +163,7 @@ START_TEST(wrong_values)
     refused("QUALITY_LEVELS=360p", "QUALITY_LEVELS");
     refused("WEBM_CODEC=vp8", "WEBM_CODEC");
     refused("EARLY=yes", "EARLY");
+    refused("PASSTHROUGH=on", "PASSTHROUGH");
     refused("ORDER=first", "ORDER");
     refused("SANDBOX=maybe", "SANDBOX");
     refused("PREVIEW=gif", "PREVIEW");

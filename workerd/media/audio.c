@@ -328,6 +328,7 @@ avp_sound_node(void *node, avp_fail_t *fail)
 
 done:
 
+    avp_clock_unheard(&n->sched->clock);
     avp_mixer_free(&s->mixer);
     avcodec_free_context(&s->codec);
     avp_demux_close(&s->demux);

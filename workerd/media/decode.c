@@ -36,7 +36,6 @@ typedef struct {
     double             last, lasts; /* of the last frame: time, duration */
     double             told;
     double             ring[BURST];
-    int64_t            damaged; /* frames with holes that were painted over */
 
     AVFilterGraph     *deint;
     AVFilterContext   *deint_src, *deint_sink;
@@ -343,8 +342,8 @@ take_frame(decode_t *d, AVFrame *f)
         return -1;
     }
     d->node->frames_in++;
-    d->damaged += f->decode_error_flags != 0
-                  || (f->flags & AV_FRAME_FLAG_CORRUPT);
+    d->node->damaged += f->decode_error_flags != 0
+                        || (f->flags & AV_FRAME_FLAG_CORRUPT);
 
     d->last = fmax(d->last, t);
     d->lasts = d->facts->rate.exact || lasts <= 0 || lasts > LAST_MAX
@@ -469,7 +468,7 @@ judge(decode_t *d, double end)
     }
     /* A claim alone is a hint.  A claim, much less than it, and damage on the
      * way: a file that broke. */
-    if (n->errors + d->damaged > 0 && end < 0.9 * d->facts->claimed
+    if (n->errors + n->damaged > 0 && end < 0.9 * d->facts->claimed
         && d->facts->claimed - end > 1) {
         return avp_fail(d->fail, AVP_ERR_INVALID_MEDIA,
                         "the file is damaged: %.2f s of %.2f s can be decoded",

@@ -25,7 +25,7 @@ avp_sink_end(avp_sink_t *s, int which)
  * that of the plan's slowest rungs, so that all have theirs at the same
  * times. */
 static int
-gop_frames(const avp_encoder_t *e, int seconds)
+gop_frames(const avp_encoder_t *e, double seconds)
 {
     const avp_plan_t *plan = e->run->plan;
     double            steps = ceil(seconds * av_q2d(plan->rate)
@@ -47,7 +47,7 @@ static void
 set_x264(avp_encoder_t *e, const avp_profile_t *how, AVDictionary **opts)
 {
     set_caps(e);
-    e->codec->gop_size = gop_frames(e, AVP_GOP_HLS) + 1;
+    e->codec->gop_size = gop_frames(e, e->run->plan->gop) + 1;
     av_dict_set(opts, "preset", avp_x264_preset(how->h264.preset), 0);
     av_dict_set(opts, "profile", "high", 0);
     av_dict_set_int(opts, "crf", e->plan->crf, 0);
@@ -65,7 +65,7 @@ set_x265(avp_encoder_t *e, const avp_profile_t *how, AVDictionary **opts)
     char params[160];
 
     set_caps(e);
-    e->codec->gop_size = gop_frames(e, AVP_GOP_HLS) + 1;
+    e->codec->gop_size = gop_frames(e, e->run->plan->gop) + 1;
     snprintf(params, sizeof(params),
              "log-level=none:scenecut=0:open-gop=0:repeat-headers=0:info=0:"
              "const-vbv=1:frame-threads=1:pools=%d:min-keyint=1",
@@ -227,6 +227,26 @@ drain(avp_encoder_t *e, AVPacket *pkt)
 /* Whether frame n of this rung is one: the plan's frame of that time is on
  * the grid of all rungs. */
 static bool
+is_copied_key(const avp_plan_t *plan, int64_t n)
+{
+    int low = 0, high = plan->nkeys;
+
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+
+        if (plan->keys[middle] == n) {
+            return true;
+        }
+        if (plan->keys[middle] < n) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return false;
+}
+
+static bool
 is_key(const avp_encoder_t *e, int64_t n)
 {
     const avp_plan_t *plan = e->run->plan;
@@ -235,6 +255,9 @@ is_key(const avp_encoder_t *e, int64_t n)
                                 ? e->run->job->profile.vp9_how.gop
                                 : AVP_GOP_HLS;
 
+    if (plan->keys && e->plan->hls) {
+        return is_copied_key(plan, at);
+    }
     if (e->plan->codec == AVP_CODEC_AV1 || at % plan->key_step != 0) {
         return false;
     }

@@ -14,6 +14,7 @@ avp_job_defaults(avp_job_t *job)
                         .webm = true,
                         .hls = true,
                         .early = true,
+                        .passthrough = true,
                         .order = AVP_ORDER_AUTO,
                         .allowed = AVP_FMT_DEFAULT,
                         .max_duration = 21600,
@@ -104,6 +105,19 @@ avp_job_set_webm(avp_job_t *job, avp_str_t word)
         return -1;
     }
     job->limit.webm_codec = true;
+    return 0;
+}
+
+int
+avp_job_set_passthrough(avp_job_t *job, avp_str_t word)
+{
+    if (avp_str_eq(word, avp_str("auto"))) {
+        job->passthrough = true;
+    } else if (avp_str_eq(word, avp_str("off"))) {
+        job->passthrough = false;
+    } else {
+        return -1;
+    }
     return 0;
 }
 
@@ -223,6 +237,9 @@ get_member(avp_job_t *job, const char *key, const json_t *v,
     }
     if (strcmp(key, "order") == 0) {
         return get_word(job, v, avp_job_set_order);
+    }
+    if (strcmp(key, "passthrough") == 0) {
+        return get_word(job, v, avp_job_set_passthrough);
     }
     if (strcmp(key, "early") == 0) {
         return get_bool(v, &job->early);

@@ -21,11 +21,14 @@ typedef enum {
     AVP_ORDER_HLS_FIRST /* WebM in a pass of its own, last */
 } avp_order_t;
 
-typedef struct {
+typedef struct avp_job_s {
     avp_profile_t       profile; /* as the limit left it, once settled */
     avp_profile_limit_t limit;   /* formats, qualities, webmCodec */
     bool        mp4, webm, hls;  /* whether any rung is made so */
     bool        early;
+    bool        passthrough;  /* copy what fits as it is */
+    bool        restart;      /* nobody plays what is there yet: may begin
+                                 again in the same folder */
     avp_order_t order;
     uint32_t    allowed;      /* mask of lib/sniff.h */
     int64_t     max_duration; /* seconds */
@@ -49,5 +52,6 @@ int avp_job_set_formats(avp_job_t *job, avp_str_t list);
 int avp_job_set_qualities(avp_job_t *job, avp_str_t list);
 int avp_job_set_order(avp_job_t *job, avp_str_t word);
 int avp_job_set_webm(avp_job_t *job, avp_str_t word);
+int avp_job_set_passthrough(avp_job_t *job, avp_str_t word); /* auto, off */
 
 #endif

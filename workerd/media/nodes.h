@@ -35,6 +35,9 @@ typedef struct avp_run_s {
     void             (*poster_done)(struct avp_run_s *run);
     void             (*warn)(struct avp_run_s *run, const char *text);
     atomic_bool        captions; /* found in the pictures, and written */
+    /* copying has failed: why, written once (copy.h) */
+    atomic_flag       broken;
+    char              broken_why[AVP_FITS_TEXT - 16];
 } avp_run_t;
 
 typedef struct avp_captions_s avp_captions_t;
@@ -53,6 +56,7 @@ typedef struct {
     int64_t      frames_out;
     int64_t      frames_in;
     int64_t      errors;
+    int64_t      damaged; /* frames with holes that were painted over */
 } avp_source_t;
 
 int avp_source_node(void *node, avp_fail_t *fail);

@@ -39,6 +39,8 @@ struct avp_out_s {
     int64_t         bytes;
     char          (*dirs)[OUT_PATH_MAX];
     size_t          ndirs;
+    char          **files; /* names of all that were published */
+    size_t          nfiles, allocated;
 };
 
 /* One open file; the opaque of its AVIOContext. */
@@ -103,6 +105,10 @@ avp_out_free(avp_out_t *o)
     }
     close(o->dirfd);
     pthread_mutex_destroy(&o->lock);
+    for (size_t i = 0; i < o->nfiles; i++) {
+        av_free(o->files[i]);
+    }
+    av_free(o->files);
     av_free(o->dirs);
     av_free(o);
 }
@@ -341,9 +347,46 @@ avp_out_close(avp_out_t *o, AVIOContext **pb)
     return out_close_file(pb, 1);
 }
 
+/* A name that may have to be cleared away; once is enough. */
+static int
+out_remember_file(avp_out_t *o, const char *path)
+{
+    struct stat st;
+    int         ret = AVERROR(ENOMEM);
+
+    if (fstatat(o->dirfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        return 0;
+    }
+    pthread_mutex_lock(&o->lock);
+    if (o->nfiles == o->allocated) {
+        size_t n = o->allocated ? 2 * o->allocated : 64;
+        void  *p = av_realloc_array(o->files, n, sizeof(*o->files));
+
+        if (p == NULL) {
+            goto done;
+        }
+        o->files = p;
+        o->allocated = n;
+    }
+    o->files[o->nfiles] = av_strdup(path);
+    if (o->files[o->nfiles] != NULL) {
+        o->nfiles++;
+        ret = 0;
+    }
+
+done:
+    pthread_mutex_unlock(&o->lock);
+    return ret;
+}
+
 static int
 out_rename(avp_out_t *o, const char *from, const char *to)
 {
+    int ret = out_remember_file(o, to);
+
+    if (ret < 0) {
+        return ret;
+    }
     out_release(o, to);
     return renameat(o->dirfd, from, o->dirfd, to) == 0 ? 0 : AVERROR(errno);
 }
@@ -503,6 +546,28 @@ avp_out_sync(avp_out_t *o)
     }
     pthread_mutex_unlock(&o->lock);
     return ret < 0 ? ret : out_fsync_at(o, ".", O_DIRECTORY);
+}
+
+int
+avp_out_clear(avp_out_t *o)
+{
+    int ret = 0;
+
+    pthread_mutex_lock(&o->lock);
+    for (size_t i = 0; i < o->nfiles; i++) {
+        struct stat st;
+
+        if (fstatat(o->dirfd, o->files[i], &st, AT_SYMLINK_NOFOLLOW) == 0) {
+            o->bytes -= st.st_size;
+            if (unlinkat(o->dirfd, o->files[i], 0) != 0 && ret == 0) {
+                ret = AVERROR(errno);
+            }
+        }
+        av_free(o->files[i]);
+    }
+    o->nfiles = 0;
+    pthread_mutex_unlock(&o->lock);
+    return ret;
 }
 
 static int

@@ -52,6 +52,10 @@ int avp_out_fsync(avp_out_t *o, const char *path);
  * io_open and io_close2 so that ctx->url resolves beneath the folder. */
 void avp_out_attach(avp_out_t *o, AVFormatContext *ctx);
 
+/* Removes every file that was published here, to begin again; none may be
+ * open. */
+int avp_out_clear(avp_out_t *o);
+
 /* fsync of every folder made, children first; at the end of a job. */
 int avp_out_sync(avp_out_t *o);
 

@@ -24,6 +24,7 @@
 
 typedef struct {
     avp_run_t         run; /* first: callbacks get it and mean all of it */
+    avp_job_t         job;
     avp_probe_t       facts;
     avp_plan_t        plan;
     avp_pass_result_t res;
@@ -262,6 +263,13 @@ thumbnails_doc(const avp_images_t *images)
 }
 
 static json_t *
+passthrough(const avp_fits_t *f)
+{
+    return json_pack("{s:b, s:s, s:s}", "copied", f->copied, "code", f->code,
+                     "reason", f->text);
+}
+
+static json_t *
 done_doc(job_run_t *j)
 {
     const avp_images_t *images = &j->res.images;
@@ -272,7 +280,7 @@ done_doc(job_run_t *j)
     }
 
     return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:f}, "
-                     "s:O, s:o, s:o, s:o}",
+                     "s:O, s:o, s:o, s:{s:o, s:o}, s:o}",
                      "source", source_doc(j), "poster",
                      j->poster ? json_string("poster.jpg") : json_null(),
                      "storyboard", "storyboard.vtt", "thumbnails",
@@ -286,7 +294,9 @@ done_doc(job_run_t *j)
                      (json_int_t)atomic_load(&j->run.frames_decoded), "passes",
                      j->plan.npasses, "cpuSeconds", cpu_seconds(), "warnings",
                      j->warnings, "audioTracks", sounds_doc(j), "subtitles",
-                     subtitles_doc(j), "results", results);
+                     subtitles_doc(j), "passthrough", "video",
+                     passthrough(&j->plan.copy_video), "audio",
+                     passthrough(&j->plan.copy_audio), "results", results);
 }
 
 static void
@@ -363,6 +373,47 @@ run_passes(job_run_t *j, avp_fail_t *fail)
 }
 
 static int
+open_hls(job_run_t *j, avp_fail_t *fail)
+{
+    int rc;
+
+    if (!j->job.hls) {
+        return 0;
+    }
+    rc = avp_hls_open(&j->hls, j->run.out);
+    if (rc < 0) {
+        return avp_fail_av(fail, rc, AVP_ERR_STORAGE_ERROR,
+                           "beginning the playlists");
+    }
+    avp_hls_on_playable(j->hls, segments_done, j);
+    return 0;
+}
+
+/* Limits are made of the plan that is told; one that copies may come to
+ * nothing, and all has to be encoded then. */
+static void
+allow_again(job_run_t *j)
+{
+    avp_job_t   job = j->job;
+    avp_plan_t *second;
+
+    if (!j->plan.copy_video.copied && !j->plan.copy_audio.copied) {
+        return;
+    }
+    second = av_mallocz(sizeof(*second));
+    if (second == NULL) {
+        return;
+    }
+    job.passthrough = false;
+    avp_plan(second, &j->facts, &job);
+    j->plan.cpu_spare = second->cpu_seconds;
+    j->plan.memory_bytes = FFMAX(j->plan.memory_bytes, second->memory_bytes);
+    j->plan.output_bytes = FFMAX(j->plan.output_bytes, second->output_bytes);
+    j->plan.output_rate = FFMAX(j->plan.output_rate, second->output_rate);
+    av_free(second);
+}
+
+static int
 prepare(job_run_t *j, avp_fail_t *fail)
 {
     if (avp_probe(&j->facts, j->run.fd, j->run.job, fail)) {
@@ -370,21 +421,60 @@ prepare(job_run_t *j, avp_fail_t *fail)
     }
 
     avp_plan(&j->plan, &j->facts, j->run.job);
+    allow_again(j);
     j->covered = fmax(j->plan.bound * 1.05, 10);
     avp_out_set_budget(j->run.out, j->plan.output_bytes);
     avp_progress_plan(j->run.progress, &j->plan, j->run.job->threads);
     warn_of_facts(j);
+    return open_hls(j, fail);
+}
 
-    if (j->run.job->hls) {
-        int rc = avp_hls_open(&j->hls, j->run.out);
-
-        if (rc < 0) {
-            return avp_fail_av(fail, rc, AVP_ERR_STORAGE_ERROR,
-                               "beginning the playlists");
-        }
-        avp_hls_on_playable(j->hls, segments_done, j);
+/* What was found, for `passthrough` of the results. */
+static void
+give_up(avp_fits_t *f, const char *why)
+{
+    if (f->copied) {
+        *f = (avp_fits_t){ .code = "damaged" };
+        snprintf(f->text, sizeof(f->text), "not copied: %s", why);
     }
-    return 0;
+}
+
+/*
+ * A stream that was being copied is not what it seemed: everything once more,
+ * without copying.  Not under the eyes of players, though: who has begun to
+ * play holds names of files that must not change.  Such a job fails, and its
+ * next attempt has a folder of its own (and does not copy).
+ */
+static int
+begin_again(job_run_t *j, avp_fail_t *fail)
+{
+    avp_fits_t video = j->plan.copy_video, audio = j->plan.copy_audio;
+    int        rc;
+
+    if (j->told && !j->job.restart) {
+        return -1;
+    }
+
+    *fail = (avp_fail_t){ 0 };
+    if (j->hls) {
+        avp_hls_free(j->hls);
+        j->hls = NULL;
+    }
+    j->res = (avp_pass_result_t){ 0 };
+    j->poster = j->segments = false;
+    rc = avp_out_clear(j->run.out);
+    if (rc < 0) {
+        return avp_fail_av(fail, rc, AVP_ERR_STORAGE_ERROR, "beginning again");
+    }
+
+    j->job.passthrough = false;
+    avp_plan(&j->plan, &j->facts, &j->job);
+    avp_progress_again(j->run.progress, &j->plan, j->job.threads);
+    give_up(&video, j->run.broken_why);
+    give_up(&audio, j->run.broken_why);
+    j->plan.copy_video = video;
+    j->plan.copy_audio = audio;
+    return open_hls(j, fail) || run_passes(j, fail) ? -1 : 0;
 }
 
 int
@@ -401,7 +491,9 @@ avp_pipeline_run(const avp_job_t *job, int src_fd, int out_fd,
 
     pthread_mutex_init(&j->lock, NULL);
     j->warnings = json_array();
-    j->run.job = job;
+    j->job = *job;
+    j->run.job = &j->job;
+    atomic_flag_clear(&j->run.broken);
     j->run.facts = &j->facts;
     j->run.plan = &j->plan;
     j->run.fd = src_fd;
@@ -415,7 +507,12 @@ avp_pipeline_run(const avp_job_t *job, int src_fd, int out_fd,
         goto done;
     }
 
-    if (prepare(j, fail) || run_passes(j, fail)) {
+    if (prepare(j, fail)) {
+        goto done;
+    }
+    if (run_passes(j, fail)
+        && (fail->code != AVP_ERR_PASSTHROUGH_FAILED || begin_again(j, fail)))
+    {
         goto done;
     }
 

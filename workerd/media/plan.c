@@ -15,6 +15,7 @@
 #define POOR_BITRATE 100000.0   /* bit/s of a file of unknown length */
 #define SURROUND_MIN 6          /* channels: 5.1 */
 #define SOUND_MEMORY 8e6        /* bytes of a demuxer, decoder and encoder */
+#define COPY_FRAME_US 30        /* CPU of a frame that is copied */
 #define SVT_MIN_SIDE 64         /* SVT-AV1 takes nothing smaller */
 #define X265_MIN_SIDE 128       /* two of its coding tree blocks */
 
@@ -186,16 +187,80 @@ all_encodes(avp_encode_plan_t *e, avp_plan_t *plan,
     return n;
 }
 
-/* The lowest rung that HLS plays; n: none. */
+/* The rung that plays first: a copied one, which takes no time, else the
+ * lowest that HLS plays; n: none. */
 static int
 playable_of(const avp_encode_plan_t *e, int n)
 {
     int i = 0;
 
+    for (int k = 0; k < n; k++) {
+        if (e[k].copy && e[k].hls) {
+            return k;
+        }
+    }
     while (i < n && !(e[i].hls && e[i].codec == AVP_CODEC_H264)) {
         i++;
     }
     return i;
+}
+
+/* Whether all rungs have a frame at every key frame of the source. */
+static bool
+keys_on_steps(const avp_plan_t *plan, const avp_survey_t *s)
+{
+    for (int i = 0; i < s->nkeys; i++) {
+        if (s->keys[i] % plan->key_step != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Lets the top H.264 rung be copied if it may; when not into HLS, that is
+ * encoded beside.  Returns how many encodes there are then. */
+static int
+pass_through(avp_encode_plan_t *e, int n, avp_plan_t *plan,
+             const avp_probe_t *p, const avp_job_t *job)
+{
+    avp_encode_plan_t *top = NULL;
+    avp_fits_t        *fits = &plan->copy_video;
+
+    for (int i = 0; i < n; i++) {
+        if (e[i].codec == AVP_CODEC_H264) {
+            top = &e[i];
+        }
+    }
+
+    avp_plan_passthrough(plan, p, job, top);
+    if (top && fits->hls && !keys_on_steps(plan, &p->survey)) {
+        fits->hls = false;
+        fits->copied = top->mp4;
+        fits->code = top->mp4 ? "fits" : "key_frames";
+        snprintf(fits->text, sizeof(fits->text),
+                 "%s: slower rungs have no frames at its key frames",
+                 top->mp4 ? "copied into MP4 only" : "not copied");
+    }
+    if (top == NULL || !fits->copied) {
+        return n;
+    }
+    if (top->hls && !fits->hls) {
+        e[n] = *top;
+        top->mp4 = false;
+        top = &e[n++];
+        top->hls = false;
+    }
+
+    top->copy = true;
+    top->cap = p->survey.peak;
+    top->bufsize = 0;
+    top->cost = frames_of(plan, p) * COPY_FRAME_US * 1e-6;
+    if (top->hls) {
+        plan->keys = p->survey.keys;
+        plan->nkeys = p->survey.nkeys;
+        plan->gop = p->survey.gop_max;
+    }
+    return n;
 }
 
 static void
@@ -204,6 +269,7 @@ give(avp_pass_t *pass, const avp_encode_plan_t *e, bool sound)
     pass->encodes[pass->nencodes++] = *e;
     pass->aac |= sound && e->mp4;
     pass->opus |= sound && e->webm;
+    pass->decodes |= !e->copy;
 }
 
 /* Deals the encodes out to passes. */
@@ -235,6 +301,8 @@ make_passes(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job,
         plan->npasses = FFMAX(plan->npasses, to + 1);
     }
 
+    /* a pass that only copies has no frames to choose from */
+    plan->poster_by_seek |= !plan->passes[0].decodes;
     later = &plan->passes[plan->npasses > 1 ? 1 : 0];
     plan->passes[0].poster = true;
     later->storyboard = true;
@@ -296,7 +364,8 @@ label_pass(avp_pass_t *pass)
 {
     int n;
 
-    av_strlcpy(pass->label, "encoding", sizeof(pass->label));
+    av_strlcpy(pass->label, pass->decodes ? "encoding" : "copying",
+               sizeof(pass->label));
     n = label_rungs(pass, false, "");
     label_rungs(pass, true, n ? " and WebM" : " WebM");
 }
@@ -315,7 +384,8 @@ estimate(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job)
         avp_pass_t *pass = &plan->passes[i];
         double      memory = 60e6 + source * 1.5 * (12 + 6 * pass->decode_threads);
 
-        plan->cpu_seconds += frames * source * decode_ns(p->vpar->codec_id) * 1e-9
+        plan->cpu_seconds += pass->decodes * frames * source
+                                 * decode_ns(p->vpar->codec_id) * 1e-9
                              + (pass->aac + pass->opus + pass->others
                                 + 3 * pass->surround)
                                    * 0.04 * seconds;
@@ -329,9 +399,13 @@ estimate(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job)
             double pixels = (double)e->rung.width * e->rung.height;
             int    files = e->mp4 + e->hls + e->webm;
 
-            plan->cpu_seconds += e->cost + frames * pixels * 2e-9;
-            memory += pixels * (costs[e->codec].bytes + 20.0 * (e->threads - 1))
-                      + 30e6;
+            plan->cpu_seconds += e->cost;
+            memory += 30e6;
+            if (!e->copy) {
+                plan->cpu_seconds += frames * pixels * 2e-9;
+                memory += pixels
+                          * (costs[e->codec].bytes + 20.0 * (e->threads - 1));
+            }
             plan->output_rate += files * (e->cap + job->profile.audio.aac) / 8;
         }
         peak = FFMAX(peak, (int64_t)memory);
@@ -366,10 +440,13 @@ describe(avp_plan_t *plan, const avp_probe_t *p)
             const avp_encode_plan_t *e = &pass->encodes[k];
 
             av_strlcatf(t, AVP_PLAN_TEXT, " %s %s (%lldk)", e->rung.name,
-                        codec_words[e->codec],
+                        e->copy ? "copied" : codec_words[e->codec],
                         (long long)(e->cap / 1000));
         }
-        av_strlcatf(t, AVP_PLAN_TEXT, "%s%s", pass->aac ? " aac" : "",
+        av_strlcatf(t, AVP_PLAN_TEXT, "%s%s",
+                    !pass->aac                  ? ""
+                    : plan->copy_audio.copied ? " aac copied"
+                                              : " aac",
                     pass->opus ? " opus" : "");
         if (pass->others > 0) {
             av_strlcatf(t, AVP_PLAN_TEXT, " %d more sounds", pass->others);
@@ -392,16 +469,18 @@ avp_plan(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job)
 
     *plan = (avp_plan_t){ .rate = p->rate.rate,
                           .duration = p->duration,
-                          .bound = bound_of(p, job) };
+                          .bound = bound_of(p, job),
+                          .gop = AVP_GOP_HLS };
 
     n = all_encodes(e, plan, p, job);
+    n = pass_through(e, n, plan, p, job);
     for (int i = 0; i < n; i++) {
         plan->nresults += e[i].mp4 + e[i].webm
                           + (e[i].hls && e[i].codec != AVP_CODEC_HEVC);
     }
 
-    make_passes(plan, p, job, e, n);
     plan->poster_by_seek = p->seekable && p->frames >= SEEK_MIN_FRAMES;
+    make_passes(plan, p, job, e, n);
 
     for (int i = 0; i < plan->npasses; i++) {
         set_threads(&plan->passes[i], job->threads);

@@ -9,16 +9,23 @@
  * still to do; (2) all other rungs and the storyboard; with hls-first (3) the
  * WebM files.  Without HLS, with early off, or under 10 s, there is nothing
  * to win and one pass does it all.
+ *
+ * A stream that fits as it is (fits.h) is copied instead: the top rung's
+ * video, the sound.  When HLS has a copied rung, that is the playable pass:
+ * it decodes nothing but the poster, and plays as fast as it can be written.
+ * All H.264 rungs then have their key frames where the copied one has them.
  */
 
 #ifndef AVP_MEDIA_PLAN_H
 #define AVP_MEDIA_PLAN_H
 
 #include "lib/ladder.h"
+#include "workerd/media/fits.h"
 #include "workerd/media/job.h"
 #include "workerd/media/probe.h"
 
-#define AVP_ENCODES_MAX (3 * AVP_LADDER_MAX)
+/* one rung may be both: copied into MP4 and encoded for HLS */
+#define AVP_ENCODES_MAX (3 * AVP_LADDER_MAX + 1)
 #define AVP_PASSES_MAX 3
 #define AVP_PLAN_TEXT 512
 #define AVP_TASK_MAX 96
@@ -37,6 +44,7 @@ typedef struct {
     AVRational  rate;   /* plan's, divided by `divide` */
     int         divide; /* 1: every frame of the plan's grid */
     bool        mp4, hls, webm;
+    bool        copy;         /* the source's own packets */
     double      cost; /* CPU seconds, estimated: its weight in progress */
 } avp_encode_plan_t;
 
@@ -51,6 +59,8 @@ typedef struct {
     bool              surround;  /* the default sound in 5.1, for HLS */
     bool              texts;     /* subtitles and captions, for HLS */
     bool              poster, storyboard;
+    bool              decodes; /* the video; else it is only copied, and the
+                                  storyboard is made of key frames */
 } avp_pass_t;
 
 typedef struct {
@@ -63,7 +73,16 @@ typedef struct {
     int        nresults; /* rungs x formats */
     bool       poster_by_seek;
 
+    /* what is copied, and why not the rest; */
+    avp_fits_t copy_video, copy_audio;
+    /* frames that H.264 has key frames at when HLS has a copied rung, the
+     * facts' own; NULL: every two seconds */
+    const int64_t *keys;
+    int            nkeys;
+    double         gop; /* s, the longest of all H.264 */
+
     double  cpu_seconds;
+    double  cpu_spare; /* should copying fail and all be encoded after all */
     int64_t memory_bytes;
     int64_t output_bytes;
     int64_t output_rate; /* of it, per second: for what lasts longer */
@@ -71,5 +90,10 @@ typedef struct {
 } avp_plan_t;
 
 void avp_plan(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job);
+
+/* passthrough.c: decides what is copied, into plan->copy_video and
+ * copy_audio; `top` is the highest H.264 encode, NULL when there is none. */
+void avp_plan_passthrough(avp_plan_t *plan, const avp_probe_t *p,
+                          const avp_job_t *job, const avp_encode_plan_t *top);
 
 #endif

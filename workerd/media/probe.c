@@ -542,6 +542,7 @@ avp_probe(avp_probe_t *p, int fd, const avp_job_t *job, avp_fail_t *fail)
                  strerror(d.io_error));
         goto done;
     }
+    avp_survey(p, fd, job);
     rc = 0;
 
 done:
@@ -561,4 +562,5 @@ avp_probe_free(avp_probe_t *p)
         avcodec_parameters_free(&p->texts[i].par);
     }
     p->apar = NULL;
+    avp_survey_free(&p->survey);
 }

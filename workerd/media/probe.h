@@ -12,6 +12,7 @@
 #include "workerd/media/fail.h"
 #include "workerd/media/job.h"
 #include "workerd/media/rate.h"
+#include "workerd/media/survey.h"
 
 #include <libavcodec/avcodec.h>
 
@@ -33,7 +34,7 @@ typedef struct {
     bool               captions;    /* text that tells the sound, too */
 } avp_track_t;
 
-typedef struct {
+typedef struct avp_probe_s {
     avp_format_t format;
     int64_t      size;          /* bytes of the file */
     double       duration;      /* s, as claimed or scanned; 0 unknown */
@@ -71,6 +72,8 @@ typedef struct {
     enum AVColorTransferCharacteristic trc;
     enum AVColorRange                  range;
     int        peak;        /* its brightest by the container, cd/m2; 0 not */
+
+    avp_survey_t survey; /* of what may be copied */
 
     char warnings[AVP_PROBE_WARNINGS][160];
     int  nwarnings;

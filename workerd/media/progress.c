@@ -84,14 +84,23 @@ avp_progress_plan(avp_progress_t *p, const avp_plan_t *plan, int threads)
 {
     avp_progress_send(
         p, json_pack("{s:s, s:i, s:f, s:I, s:I, s:f, s:o}", "t", "plan",
-                     "passes", plan->npasses, "cpuSeconds", plan->cpu_seconds,
+                     "passes", plan->npasses, "cpuSeconds",
+                     plan->cpu_seconds + plan->cpu_spare,
                      "memoryBytes", (json_int_t)plan->memory_bytes,
                      "outputBytes", (json_int_t)plan->output_bytes, "duration",
                      plan->duration, "text", clean_text(plan->text)));
 
+    avp_progress_again(p, plan, threads);
+}
+
+void
+avp_progress_again(avp_progress_t *p, const avp_plan_t *plan, int threads)
+{
     pthread_mutex_lock(&p->lock);
     p->duration = plan->duration;
     p->sure = plan->duration > 0 && plan->bound <= plan->duration;
+    p->nitems = p->first = 0;
+    p->total = 0;
     for (int i = 0; i < plan->npasses; i++) {
         for (int k = 0; k < plan->passes[i].nencodes; k++) {
             p->total += plan->passes[i].encodes[k].cost;

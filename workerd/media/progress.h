@@ -61,6 +61,9 @@ void avp_progress_send(avp_progress_t *p, json_t *message);
 
 /* The plan, to be run by `threads` cores. */
 void avp_progress_plan(avp_progress_t *p, const avp_plan_t *plan, int threads);
+/* The job begins again by another plan; nothing is sent. */
+void avp_progress_again(avp_progress_t *p, const avp_plan_t *plan,
+                        int threads);
 /* The duration turned out to be wrong: go by what is read from now on. */
 void avp_progress_unsure(avp_progress_t *p);
 void avp_progress_warning(avp_progress_t *p, const char *detail);

@@ -283,12 +283,43 @@ slowest(const avp_clock_t *c, double *t)
     return any;
 }
 
+/* Under the lock: sound is at `t` or wants to be. */
+static void
+hear(avp_clock_t *c, double t)
+{
+    if (t > c->heard) {
+        c->heard = t;
+        pthread_cond_broadcast(&c->moved);
+    }
+}
+
+int
+avp_clock_hear(avp_clock_t *c, double t)
+{
+    pthread_mutex_lock(&c->lock);
+    while (!avp_sched_stopped(c->sched) && c->nsounds > 0 && c->heard < t) {
+        pthread_cond_wait(&c->moved, &c->lock);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return avp_sched_stopped(c->sched) ? AVERROR_EXIT : 0;
+}
+
+void
+avp_clock_unheard(avp_clock_t *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->nsounds--;
+    pthread_cond_broadcast(&c->moved);
+    pthread_mutex_unlock(&c->lock);
+}
+
 int
 avp_clock_wait(avp_clock_t *c, double t)
 {
     double now = 0;
 
     pthread_mutex_lock(&c->lock);
+    hear(c, t);
     while (!avp_sched_stopped(c->sched) && slowest(c, &now) && now < t) {
         pthread_cond_wait(&c->moved, &c->lock);
     }
@@ -300,6 +331,7 @@ int
 avp_clock_follow(avp_clock_t *c, double t, double *now, bool *end)
 {
     pthread_mutex_lock(&c->lock);
+    hear(c, t);
     while (!avp_sched_stopped(c->sched) && slowest(c, now) && *now <= t) {
         pthread_cond_wait(&c->moved, &c->lock);
     }

@@ -35,6 +35,17 @@
  * in the pictures are read by the source node itself, frame by frame, and
  * kept by the packager: that never waits.
  *
+ * A stream that is copied has a node of its own with its own demuxer
+ * (copy.c), no queues, and in a pass with nothing else there is no source
+ * node:
+ *
+ *   copy ---> mp4, hls
+ *
+ * Copied video does wait for sound, or it would run off to the end of the
+ * file and MP4 could not be interleaved: until sound is no more than 4 s
+ * behind.  Sound tells where it is when it waits for the clock, so of the two
+ * only one ever waits.
+ *
  * The end: the source closes its queues; each node drains, flushes, closes
  * its own queues, ends its tracks and returns.  join() waits for all.
  *
@@ -85,6 +96,8 @@ typedef struct {
     int             ntracks;
     double          written[AVP_TRACKS_MAX]; /* by each video encoder */
     bool            ended[AVP_TRACKS_MAX];
+    int             nsounds;          /* that have not ended */
+    double          heard;            /* where sound is, or waits to be */
 } avp_clock_t;
 
 struct avp_sched_s {
@@ -139,5 +152,8 @@ void avp_clock_ended(avp_clock_t *c, int track);
 int  avp_clock_wait(avp_clock_t *c, double t);
 /* Until it has moved past `t`: *now is where; *end whether it has ended. */
 int  avp_clock_follow(avp_clock_t *c, double t, double *now, bool *end);
+/* Copied video waits for sound: until that is at `t`, or all of it ended. */
+int  avp_clock_hear(avp_clock_t *c, double t);
+void avp_clock_unheard(avp_clock_t *c); /* one sound has ended */
 
 #endif

@@ -28,6 +28,7 @@ static const char usage[] =
     "  --qualities LIST   of 480p,720p,1080p,4k (default: all that fit)\n"
     "  --webm av1|vp9     codec of the WebM files (default: the profile's)\n"
     "  --early on|off     a playable pass of its own (default: on)\n"
+    "  --passthrough auto|off  copy what fits as it is (default: auto)\n"
     "  --order WORD       auto, together or hls-first (default: auto)\n"
     "  --preview on|off   a short preview that moves (default: off)\n"
     "  --allow LIST       containers taken (default: mp4,mov,avi,mkv,webm)\n"
@@ -45,8 +46,8 @@ typedef struct {
 } options_t;
 
 enum {
-    OPT_FORMATS = 1, OPT_QUALITIES, OPT_WEBM, OPT_EARLY, OPT_ORDER,
-    OPT_PREVIEW, OPT_ALLOW, OPT_DURATION, OPT_THREADS, OPT_SANDBOX,
+    OPT_FORMATS = 1, OPT_QUALITIES, OPT_WEBM, OPT_EARLY, OPT_PASSTHROUGH,
+    OPT_ORDER, OPT_PREVIEW, OPT_ALLOW, OPT_DURATION, OPT_THREADS, OPT_SANDBOX,
     OPT_PROFILE, OPT_JSON, OPT_MESSAGES, OPT_QUIET, OPT_HELP
 };
 
@@ -56,6 +57,7 @@ static const struct option longs[] = {
     { "qualities", required_argument, NULL, OPT_QUALITIES },
     { "webm", required_argument, NULL, OPT_WEBM },
     { "early", required_argument, NULL, OPT_EARLY },
+    { "passthrough", required_argument, NULL, OPT_PASSTHROUGH },
     { "order", required_argument, NULL, OPT_ORDER },
     { "preview", required_argument, NULL, OPT_PREVIEW },
     { "allow", required_argument, NULL, OPT_ALLOW },
@@ -101,6 +103,8 @@ set_option(options_t *o, int opt, const char *arg)
         return avp_job_set_webm(&o->job, avp_str_c(arg));
     case OPT_EARLY:
         return set_switch(arg, &o->job.early);
+    case OPT_PASSTHROUGH:
+        return avp_job_set_passthrough(&o->job, avp_str_c(arg));
     case OPT_ORDER:
         return avp_job_set_order(&o->job, avp_str_c(arg));
     case OPT_PREVIEW:
@@ -277,6 +281,7 @@ avp_transcode_main(int argc, char **argv)
     int       opt, src = -1, out = -1;
 
     avp_job_defaults(&o.job);
+    o.job.restart = true;
     o.job.threads = cores > 0 && cores <= 256 ? (int)cores : 1;
 
     while ((opt = getopt_long(argc, argv, "", longs, NULL)) != -1) {

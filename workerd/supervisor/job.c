@@ -51,16 +51,20 @@ avp_job_profile(avp_profile_t *p, const avp_settings_t *set,
 }
 
 char *
-avp_job_text(const avp_worker_t *w)
+avp_job_text(const avp_worker_t *w, bool first)
 {
     static const char *const orders[] = { "auto", "together", "hls-first" };
     const avp_settings_t    *set = &w->set;
     json_t                  *job;
     char                    *text;
+    /* copying may be what the attempt before failed with, after it could be
+     * played: nothing is tried twice in a way that may not work */
+    bool                     copy = set->passthrough && first;
 
-    job = json_pack("{s:o,s:b,s:s,s:b,s:o,s:I,s:i,s:b}",            /**/
+    job = json_pack("{s:o,s:b,s:s,s:s,s:b,s:o,s:I,s:i,s:b}",        /**/
                     "profile", avp_profile_json(&w->profile),       /**/
                     "early", set->early ? 1 : 0,                    /**/
+                    "passthrough", copy ? "auto" : "off",           /**/
                     "order", orders[set->order],                    /**/
                     "preview", set->preview ? 1 : 0,                /**/
                     "allowed", allowed(set->allowed_formats),       /**/

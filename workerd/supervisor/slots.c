@@ -158,7 +158,7 @@ avp_slot_start(avp_worker_t *w, avp_slot_t *s, const avp_db_result_t *r,
     }
 
     s->oom_kills = avp_oom_kills();
-    job = avp_job_text(w);
+    job = avp_job_text(w, strcmp(s->attempt, "1") == 0);
     if (job == NULL
         || avp_child_start(&s->child, job, strlen(job), source, s->out_fd,
                            most_cpu(w), most_output(w))

@@ -255,7 +255,8 @@ fail(avp_worker_t *w, avp_slot_t *s, int64_t now)
     avp_db_result_free(r);
 
     if (info->class == AVP_CLASS_TRANSIENT
-        && s->verdict != AVP_ERR_DATABASE_LOST)
+        && s->verdict != AVP_ERR_DATABASE_LOST
+        && s->verdict != AVP_ERR_PASSTHROUGH_FAILED)
     {
         avp_queue_pause(w, PAUSE_MS); /* the next job would fare no better */
     } else if (info->class == AVP_CLASS_DRAINED) {

@@ -151,8 +151,9 @@ void avp_slot_release(avp_worker_t *w, avp_slot_t *s);
  * sentence. */
 int avp_job_profile(avp_profile_t *p, const avp_settings_t *set,
                     char err[AVP_PROFILE_ERROR]);
-/* The job text for a media process; malloc'ed, NULL out of memory. */
-char *avp_job_text(const avp_worker_t *w);
+/* The job text for a media process, of the first attempt or a later one;
+ * malloc'ed, NULL out of memory. */
+char *avp_job_text(const avp_worker_t *w, bool first);
 
 /* queue.c */
 int64_t avp_jitter(int64_t ms, int percent); /* so that workers keep no step */
