@@ -21,7 +21,13 @@ def peak(src, folder):
 
 
 def test_length_costs_no_memory(run):
-    """Three times as long: the same peak, within 5 %."""
-    short = peak(media("bbb-1080p25-19s.mp4"), run.path / "short")
-    long = peak(media("bbb-1080p25-62s.mp4"), run.path / "long")
-    assert long < 1.05 * short, (short, long)
+    """Three times as long: the same peak, within 5 %.  How full the queues are
+    when it is reached is chance (3 % up and down between runs of one clip, and
+    once 6 % up), so each clip has three runs, in turns, and its least counts:
+    what a length really took would be in all of them."""
+    peaks = {"19s": [], "62s": []}
+    for n in range(3):
+        for length, seen in peaks.items():
+            seen.append(peak(media(f"bbb-1080p25-{length}.mp4"),
+                             run.path / f"{length}-{n}"))
+    assert min(peaks["62s"]) < 1.05 * min(peaks["19s"]), peaks

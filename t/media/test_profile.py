@@ -220,14 +220,17 @@ def test_caps_hold_on_noise(made, run, codec):
     assert peak <= cap * 4 / 3 * over   # the cap and 2 s of it in 6 s
 
 
-def test_same_bytes_twice(made, run):
+@pytest.mark.parametrize("name, threads", [("mp4/240p.mp4", 1),
+                                           ("webm/240p.webm", 4)])
+def test_same_bytes_twice(made, run, name, threads):
+    """Of x264 with one thread: with more it does not promise that, whoever
+    calls it.  SVT-AV1 never has more than one (plan.c)."""
     src = made("in.mp4", "-f", "lavfi", "-i",
                "testsrc2=size=320x240:rate=25:duration=2", "-preset",
                "ultrafast", "-pix_fmt", "yuv420p")
     path = profile(run.path, base="quality", rungs=[{"name": "240p"}])
     for n in "ab":
-        transcode(src, run.path / n, "--profile", path, "--threads", "4",
-                  "--formats", "mp4,webm")
-    for name in ("mp4/240p.mp4", "webm/240p.webm"):
-        assert (run.path / "a" / name).read_bytes() == \
-            (run.path / "b" / name).read_bytes(), name
+        transcode(src, run.path / n, "--profile", path, "--threads", threads,
+                  "--formats", name.split("/")[0])
+    assert (run.path / "a" / name).read_bytes() == \
+        (run.path / "b" / name).read_bytes()
