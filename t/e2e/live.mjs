@@ -100,8 +100,13 @@ try {
     .find((e) => e.name === 'playing'), change);
   seen.after = await page.evaluate(() => window.picture());
 
-  // every rendition, without the player's own choice
-  const levels = await page.evaluate(() => hls.levels.map((l) => l.height));
+  // every rendition, without the player's own choice; far from the end, which
+  // is where the viewer is when encoding takes about as long as watching
+  const levels = await page.evaluate(() => {
+    const v = document.getElementById('video');
+    v.currentTime = v.duration * 0.3;
+    return hls.levels.map((l) => l.height);
+  });
   for (const i of [...levels.keys()].reverse()) {
     await page.evaluate((n) => { hls.currentLevel = n; }, i);
     await page.waitForFunction(
