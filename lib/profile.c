@@ -288,7 +288,7 @@ rung_json(const avp_rung_spec_t *s)
         rate_json(&s->rate[AVP_CODEC_H264]), "vp9",
         rate_json(&s->rate[AVP_CODEC_VP9]), "av1",
         rate_json(&s->rate[AVP_CODEC_AV1]), "hevc",
-        json_false());
+        s->hevc ? rate_json(&s->rate[AVP_CODEC_HEVC]) : json_false());
 }
 
 json_t *

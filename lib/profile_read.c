@@ -208,14 +208,21 @@ part_webm(reader_t *r, const json_t *v, void *dst)
     return read_rate(r, v, dst, webm_members);
 }
 
-/* The HLS packager has no name for HEVC yet: without one no player would take
- * the variant. */
+/* Whether there is a variant more, or how good it is. */
 static int
 part_hevc(reader_t *r, const json_t *v, void *dst)
 {
-    (void)dst;
-    return json_is_false(v) ? 0 : refuse(r, "must be false: HEVC variants "
-                                            "cannot be packaged yet");
+    avp_rung_spec_t *spec = dst;
+
+    if (json_is_boolean(v)) {
+        spec->hevc = json_is_true(v);
+        return 0;
+    }
+    if (!json_is_object(v)) {
+        return refuse(r, "must be true, false or an object");
+    }
+    spec->hevc = true;
+    return read_rate(r, v, &spec->rate[AVP_CODEC_HEVC], x26x_members);
 }
 
 static int

@@ -15,7 +15,7 @@ import pathlib
 import re
 import struct
 
-from verify import (boxes, find_box, has_idr, lines_of, measured,
+from verify import (boxes, find_box, has_idr, has_irap, lines_of, measured,
                     parse_fragments, parse_master, parse_media)
 
 AAC_FRAME = 1024 / 44100
@@ -142,6 +142,17 @@ def levels(f):
                 yield f"{t.name}: {t.codec}"
 
 
+def hevc_levels(f):
+    """general_profile_idc and general_level_idc of hvcC; its tier may be
+    High, and a third of the level is the number people use times 10."""
+    for t in f.videos():
+        hvcc = re.search(rb"hvcC\x01(.{12})", t.init, re.S)
+        if hvcc and (hvcc.group(1)[0] & 31 not in (1, 2)
+                     or hvcc.group(1)[11] > 150):
+            yield (f"{t.name}: profile {hvcc.group(1)[0] & 31}, level "
+                   f"{hvcc.group(1)[11] / 30}")
+
+
 def rates(f):
     for v, t in f.variants():
         if float(v.get("FRAME-RATE", 0)) > 60.001:
@@ -243,15 +254,6 @@ def begins_with_idr(f):
                    else has_irap(x.first))
             if not x.sync[0] or not idr:
                 yield f"{t.name}: a fragment at {x.tfdt} without IDR"
-
-
-def has_irap(sample):
-    at = 0
-    while at + 4 < len(sample):
-        if 16 <= sample[at + 4] >> 1 & 63 <= 21:
-            return True
-        at += 4 + struct.unpack_from(">I", sample, at)[0]
-    return False
 
 
 def segment_lengths(f):
@@ -419,7 +421,12 @@ def peak_to_average(f):
 
 
 def first_variant(f):
-    far = [abs(int(v["BANDWIDTH"]) - 2000000) for v, _ in f.variants()]
+    # of those that everybody can play, if there are any
+    told = [v for v, _ in f.variants()]
+    plain = [v for v in told if v["CODECS"].startswith("avc1")] or told
+    if plain[0] is not told[0]:
+        yield f"the first is {told[0]['CODECS']}"
+    far = [abs(int(v["BANDWIDTH"]) - 2000000) for v in plain]
     if far[0] != min(far):
         yield f"the first has {f.master.variants[0]['BANDWIDTH']} bit/s"
 
@@ -466,6 +473,7 @@ def independent(f):
 MUSTS = {
     "1.2": ("H.264 in fMP4", containers),
     "1.3b": ("High, level 5.2 at most", levels),
+    "1.6": ("HEVC: Main 10, level 5.0 at most", hevc_levels),
     "1.19": ("60 frames a second at most", rates),
     "1.24": ("SDR is there", sdr),
     "1.26": ("AVERAGE-BANDWIDTH within 10 %", averages),

@@ -65,6 +65,13 @@ def both(*changes):
     return change
 
 
+def hevc_level(level):
+    """A record of HEVC's, of level / 30, where H.264 has its own."""
+    hvcc = b"hvcC\1" + struct.pack(">BIHIB", 1, 0x60000000, 0x9000, 0, level)
+    return patch("480p/init.mp4", rb"avcC\x01(.{12})",
+                 hvcc.replace(b"\\", b"\\\\"))
+
+
 def second_stream(out):
     path = out / "hls/480p/init.mp4"
     data = path.read_bytes()
@@ -122,6 +129,7 @@ INF = r"(#EXT-X-STREAM-INF:.*)"
 BROKEN = {
     "1.2": edit(r'CODECS="avc1', 'CODECS="avc3'),
     "1.3b": patch("720p/init.mp4", rb"avcC\x01\x64", b"avcC\x01\x6e"),
+    "1.6": hevc_level(153),
     "1.19": edit("FRAME-RATE=25", "FRAME-RATE=75"),
     "1.24": edit("FRAME-RATE=", "VIDEO-RANGE=PQ,FRAME-RATE=", count=0),
     "1.26": edit(r"AVERAGE-BANDWIDTH=(\d)", r"AVERAGE-BANDWIDTH=9\1"),

@@ -272,6 +272,16 @@ def has_idr(sample):
     return False
 
 
+def has_irap(sample):
+    """HEVC: an IDR, by its NAL unit type."""
+    at = 0
+    while at + 4 < len(sample):
+        if sample[at + 4] >> 1 & 63 in (19, 20):
+            return True
+        at += 4 + struct.unpack_from(">I", sample, at)[0]
+    return False
+
+
 # --- decoding ----------------------------------------------------------------
 
 def source(path):
@@ -529,7 +539,8 @@ class Output:
                 assert f.sync[0], f"{path}: begins without sync sample"
                 if sound:
                     continue
-                assert has_idr(f.first), f"{path}: no IDR first"
+                assert (has_irap if name.endswith("-hevc") else has_idr)(
+                    f.first), f"{path}: no IDR first"
                 assert not any(f.sync[1:]), f"{path}: a moof has many keys"
                 shown = [t + c for t, c in zip(_starts(f), f.offsets)]
                 assert min(shown) == shown[0], f"{path}: leading frames"
@@ -566,9 +577,16 @@ class Output:
         assert {v["URI"] for v in master.variants} == {
             f"{r}/index.m3u8" for r in tracks}
         self._check_master(master, tracks, audio)
+        assert not master.variants[0]["URI"].split("/")[0].endswith("-hevc")
         for name in tracks:
+            if name.endswith("-hevc"):      # in the master of its rung
+                self._check_decoded(self.hls / name, decode(
+                    self.hls / name / "index.m3u8"), frames)
+                continue
             one = parse_master(self.hls / f"{name}.m3u8")
-            assert {v["URI"] for v in one.variants} == {f"{name}/index.m3u8"}
+            assert {v["URI"] for v in one.variants} == {
+                f"{t}/index.m3u8" for t in tracks
+                if t.removesuffix("-hevc") == name}
             self._check_master(one, tracks, audio)
             self._check_decoded(self.hls / f"{name}.m3u8", decode(
                 self.hls / f"{name}.m3u8"), frames)
@@ -693,10 +711,16 @@ class Output:
 
     def _check_variant(self, v, track, audio):
         codecs = v["CODECS"].split(",")
-        assert re.fullmatch(r"avc1\.[0-9a-f]{6}", codecs[0]), v
         assert len(codecs) == (2 if audio is not None else 1), v
-        avcc = re.search(rb"avcC\x01(...)", track.map.read_bytes(), re.S)
-        assert codecs[0] == "avc1." + avcc.group(1).hex(), v
+        init = track.map.read_bytes()
+        if track.path.parent.name.endswith("-hevc"):
+            hvcc = init[init.index(b"hvcC") + 4:]
+            assert re.fullmatch(r"hvc1\.1\.6\.[LH]\d+(\.[0-9A-F]+)*",
+                                codecs[0]), v
+            assert codecs[0].split(".")[3][1:] == str(hvcc[12]), v
+        else:
+            avcc = re.search(rb"avcC\x01(...)", init, re.S)
+            assert codecs[0] == "avc1." + avcc.group(1).hex(), v
         if audio is not None:
             assert codecs[1] == "mp4a.40.2", v
             assert v["AUDIO"] in ("audio", "surround"), v

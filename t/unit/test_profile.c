@@ -141,6 +141,34 @@ START_TEST(own_rungs)
 }
 END_TEST
 
+/* Its own rates, and what is printed of them. */
+START_TEST(hevc_beside_h264)
+{
+    avp_profile_t p = good(
+        "{\"rungs\":[{\"name\":\"480p\",\"hevc\":true},"
+        "{\"name\":\"720p\",\"hevc\":{\"crf\":30,\"maxrate\":900000}},"
+        "{\"name\":\"1080p\"},{\"name\":\"4k\",\"hevc\":true}]}");
+    avp_profile_t q;
+    json_t       *v = avp_profile_json(&p);
+    json_t       *rungs = json_object_get(v, "rungs");
+    char          err[AVP_PROFILE_ERROR];
+
+    ck_assert(p.rungs[0].hevc && p.rungs[1].hevc && p.rungs[3].hevc);
+    ck_assert(!p.rungs[2].hevc);
+    ck_assert_int_eq(p.rungs[0].rate[AVP_CODEC_HEVC].maxrate, 1000000);
+    ck_assert_int_eq(p.rungs[1].rate[AVP_CODEC_HEVC].crf, 30);
+    ck_assert_int_eq(p.rungs[1].rate[AVP_CODEC_HEVC].maxrate, 900000);
+    ck_assert_int_eq(p.rungs[1].rate[AVP_CODEC_HEVC].maxrate_high, 1200000);
+    ck_assert_int_eq(p.rungs[1].rate[AVP_CODEC_H264].maxrate, 3000000);
+
+    ck_assert(json_is_false(json_object_get(json_array_get(rungs, 2),
+                                            "hevc")));
+    ck_assert_int_eq(avp_profile_from_json(&q, v, err), 0);
+    ck_assert_int_eq(memcmp(p.rungs, q.rungs, sizeof(p.rungs)), 0);
+    json_decref(v);
+}
+END_TEST
+
 START_TEST(refusals_name_the_member)
 {
     bad("[]", "the profile", "JSON object");
@@ -184,8 +212,12 @@ START_TEST(refusals_name_the_member)
         "/rungs/0/h264/maxrateHigh ", "under maxrate");
     bad("{\"rungs\":[{\"name\":\"480p\",\"maxFps\":120}]}",
         "/rungs/0/maxFps ", "5 to 60");
-    bad("{\"rungs\":[{\"name\":\"480p\",\"hevc\":true}]}", "/rungs/0/hevc ",
-        "must be false");
+    bad("{\"rungs\":[{\"name\":\"480p\",\"hevc\":1}]}", "/rungs/0/hevc ",
+        "true, false or an object");
+    bad("{\"rungs\":[{\"name\":\"480p\",\"hevc\":{\"crf\":52}}]}",
+        "/rungs/0/hevc/crf ", "0 to 51");
+    bad("{\"rungs\":[{\"name\":\"480p\",\"hevc\":{\"on\":true}}]}",
+        "/rungs/0/hevc/on ", "unknown");
     bad("{\"rungs\":[{\"name\":\"480p\",\"longSide\":400}]}",
         "/rungs/0/longSide ", "short side");
     bad("{\"name\":\"a\",\"name\":\"b\"}", "the profile", "not JSON");
@@ -260,5 +292,5 @@ START_TEST(loads_names_and_files)
 END_TEST
 
 UNIT_SUITE(profile, balanced_is_the_design, others_differ_where_they_say,
-           prints_all_of_it, own_rungs, refusals_name_the_member,
+           prints_all_of_it, own_rungs, hevc_beside_h264, refusals_name_the_member,
            simple_settings_win, loads_names_and_files)

@@ -12,7 +12,7 @@
 
 #include <pthread.h>
 
-#define AVP_HLS_TRACKS 24 /* video, sounds, surround */
+#define AVP_HLS_TRACKS 25 /* 8 H.264, 8 HEVC, 8 sounds, a surround */
 #define AVP_HLS_SOUNDS 8
 #define AVP_HLS_TEXTS 9 /* and the captions in the pictures */
 

@@ -85,6 +85,11 @@ frames_of(const avp_plan_t *plan, const avp_probe_t *p)
  * second. */
 #define LEVEL_MBS 2073600.0
 
+/* HEVC's level 5.0, the same for it (1.6): luma samples of a picture, and a
+ * second. */
+#define HEVC_PICTURE 8912896.0
+#define HEVC_SAMPLES 267386880.0
+
 /* By which whole number the rate is divided for a rung: its own limit, and
  * the level's. */
 static int
@@ -133,6 +138,19 @@ make_encode(avp_encode_plan_t *e, const avp_plan_t *plan,
                  + costs[codec].frame_us * 1e-6);
 }
 
+/* Whether a rung gets a variant in HEVC beside that in H.264.  Pictures at a
+ * slower rate than the rung's own would be no better choice for anybody. */
+static bool
+has_hevc(const avp_plan_t *plan, const avp_rung_t *r)
+{
+    double picture = (double)FFALIGN(r->width, 8) * FFALIGN(r->height, 8);
+    double rate = av_q2d(plan->rate) / divide_by(plan, r);
+
+    return r->spec->hls && r->spec->hevc
+           && FFMIN(r->width, r->height) >= X265_MIN_SIDE
+           && picture <= HEVC_PICTURE && picture * rate <= HEVC_SAMPLES;
+}
+
 /* All encodes, lowest rung first; of a rung H.264, HEVC, WebM. */
 static int
 all_encodes(avp_encode_plan_t *e, avp_plan_t *plan,
@@ -159,7 +177,7 @@ all_encodes(avp_encode_plan_t *e, avp_plan_t *plan,
             above[webm] = e[n].cap;
             e[n++].webm = true;
         }
-        if (r->spec->hls && r->spec->hevc && least >= X265_MIN_SIDE) {
+        if (has_hevc(plan, r)) {
             make_encode(&e[n], plan, p, r, AVP_CODEC_HEVC,
                         above[AVP_CODEC_HEVC]);
             above[AVP_CODEC_HEVC] = e[n].cap;
@@ -272,6 +290,18 @@ give(avp_pass_t *pass, const avp_encode_plan_t *e, bool sound)
     pass->decodes |= !e->copy;
 }
 
+/* Whether there is more than the playable rung and WebM. */
+static bool
+any_between(const avp_encode_plan_t *e, int n, int first)
+{
+    for (int i = 0; i < n; i++) {
+        if (i != first && !e[i].webm) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Deals the encodes out to passes. */
 static void
 make_passes(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job,
@@ -290,8 +320,8 @@ make_passes(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job,
 
     rest = early ? 1 : 0;
     webm = rest + (hls_first ? 1 : 0);
-    if (early && hls_first && e[n - 1].rung.short_side == e[0].rung.short_side) {
-        webm = 1; /* one rung: nothing for a pass between */
+    if (early && hls_first && !any_between(e, n, first)) {
+        webm = 1; /* nothing for a pass between */
     }
 
     for (int i = 0; i < n; i++) {
@@ -343,31 +373,55 @@ set_threads(avp_pass_t *pass, int cores)
                                                : av_clip(cores / 4, 1, 4);
 }
 
-/* "480p, 720p": the rungs of a pass that are WebM, or those that are not. */
-static int
-label_rungs(avp_pass_t *pass, bool webm, const char *before)
+typedef enum { H264_ONLY, HEVC_ONLY, WEBM_ONLY } kind_t;
+
+static kind_t
+kind_of(const avp_encode_plan_t *e)
 {
-    int n = 0;
+    return e->webm                        ? WEBM_ONLY
+           : e->codec == AVP_CODEC_HEVC ? HEVC_ONLY
+                                        : H264_ONLY;
+}
+
+/* " HEVC 480p, 720p": the rungs of a pass that are of a kind, each once. */
+static int
+label_rungs(avp_pass_t *pass, kind_t kind, const char *before)
+{
+    const char *last = NULL;
+    int         n = 0;
 
     for (int i = 0; i < pass->nencodes; i++) {
-        if (pass->encodes[i].webm == webm) {
-            av_strlcatf(pass->label, sizeof(pass->label), "%s %s",
-                        n++ ? "," : before, pass->encodes[i].rung.name);
+        const char *name = pass->encodes[i].rung.name;
+
+        if (kind_of(&pass->encodes[i]) != kind
+            || (last && strcmp(last, name) == 0)) {
+            continue;
         }
+        av_strlcatf(pass->label, sizeof(pass->label), "%s %s",
+                    n++ ? "," : before, name);
+        last = name;
     }
     return n;
 }
 
-/* What people read while it runs: "encoding 720p, 1080p and WebM 480p". */
+/* What people read while it runs: "encoding 720p, 4k, HEVC 4k and WebM
+ * 480p". */
 static void
 label_pass(avp_pass_t *pass)
 {
-    int n;
+    bool webm = false;
+    int  n;
+
+    for (int i = 0; i < pass->nencodes; i++) {
+        webm |= pass->encodes[i].webm;
+    }
 
     av_strlcpy(pass->label, pass->decodes ? "encoding" : "copying",
                sizeof(pass->label));
-    n = label_rungs(pass, false, "");
-    label_rungs(pass, true, n ? " and WebM" : " WebM");
+    n = label_rungs(pass, H264_ONLY, "");
+    n += label_rungs(pass, HEVC_ONLY,
+                     n == 0 ? " HEVC" : webm ? ", HEVC" : " and HEVC");
+    label_rungs(pass, WEBM_ONLY, n ? " and WebM" : " WebM");
 }
 
 static void
