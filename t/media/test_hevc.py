@@ -8,7 +8,8 @@ import pytest
 from conftest import WORKERD, transcode
 from hls_lint import advice
 from rig.run import run_command
-from verify import (decode, key_times, parse_master, parse_media,
+from test_hostile import JOB, Child
+from verify import (Output, decode, key_times, parse_master, parse_media,
                     run as tool)
 
 CLIP = ("-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=6",
@@ -187,3 +188,21 @@ def test_the_profile_says_it(run):
     said = run_command([WORKERD, "profile", path], check=False)
     assert json.loads(said.stdout)["rungs"][0]["hevc"] == {
         "crf": 25, "maxrate": 1000000, "maxrateHigh": 1500000}
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_in_the_process_of_the_worker(threads, clip, run):
+    """`workerd media`, in its sandbox, with the whole profile in its job."""
+    path = profile(run.path, {"name": "240p", "hevc": True}, formats=["hls"],
+                   hevc={"preset": "slow"})
+    whole = json.loads(run_command([WORKERD, "profile", path]).stdout)
+    job = {k: v for k, v in JOB.items() if k not in ("formats", "qualities",
+                                                      "webmCodec")}
+    code, messages, err = Child(clip, run.path / "out", {
+        **job, "profile": whole, "threads": threads,
+        "passthrough": "off"}).end()
+    assert code == 0 and messages[-1]["t"] == "done", (messages[-1], err)
+    assert len(messages[-1]["doc"]["results"] if "doc" in messages[-1]
+               else messages[-1]["results"]) == 1
+    assert (run.path / "out/hls/240p-hevc/index.m3u8").is_file()
+    Output(run.path / "out").check(frames=150)
