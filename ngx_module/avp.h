@@ -100,7 +100,7 @@ typedef struct {
 struct ngx_http_avp_ctx_s {
     ngx_http_request_t   *request;
     const avp_route_t    *route;
-    avp_identity_t        identity;        /* valid unless route->open */
+    avp_identity_t        identity;        /* valid when authenticated */
     unsigned              authenticated:1;
     unsigned              auth_done:1;     /* verified or refused already */
     unsigned              held:1;          /* has a count of r->main->count

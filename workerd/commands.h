@@ -42,7 +42,15 @@ int avp_transcode_main(int argc, char **argv); /* transcode SRC OUTDIR */
 int avp_media_main(int argc, char **argv);     /* docs/architecture.md 5 */
 int avp_clip_main(int argc, char **argv);      /* clip OUT.mp4 */
 
-/* "libavcodec 59.37.100, ...": of the libraries that are loaded. */
+/* The libraries that touch media, as they are loaded: "libavcodec" and
+ * "59.37.100".  Static; a name of NULL ends it. */
+typedef struct {
+    const char *name;
+    char        version[24];
+} avp_media_library_t;
+
+const avp_media_library_t *avp_media_libraries(void);
+/* The same as one text: "libavformat 59.27.100, ..." */
 const char *avp_media_versions(void);
 
 #endif

@@ -632,6 +632,8 @@ BEGIN
          WHERE x.created_at < clock_timestamp() - interval '24 hours'
          ORDER BY x.created_at LIMIT 1000);
 
+    DELETE FROM workers x WHERE x.seen_at < clock_timestamp() - interval '24 hours';
+
     result := 'ok';
     events := array_to_json(v_events)::text;
     RETURN NEXT;

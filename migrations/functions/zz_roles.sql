@@ -43,13 +43,14 @@ BEGIN
                         'video_create', 'video_get', 'video_status',
                         'video_list', 'video_metadata', 'video_delete',
                         'video_file', 'job_status', 'job_retry',
-                        'system_stats', 'zone_pull')
+                        'system_stats', 'worker_list', 'zone_pull')
                     THEN ARRAY['avp_api']
                     WHEN p.proname IN (
                         'job_claim_next', 'job_progress', 'job_playable',
                         'job_publish', 'job_fail', 'lease_take',
-                        'reconcile_jobs', 'queue_due', 'gc_prefixes',
-                        'gc_videos', 'gc_purge', 'gc_purged')
+                        'reconcile_jobs', 'queue_due', 'worker_seen',
+                        'worker_gone', 'gc_prefixes', 'gc_videos',
+                        'gc_purge', 'gc_purged')
                     THEN ARRAY['avp_worker']
                     WHEN p.proname IN (
                         'user_by_email', 'user_add', 'user_list',

@@ -485,14 +485,130 @@ def test_health(stack):
     assert d["services"] == {"database": "ok", "redis": "ok", "storage": "ok"}
 
 
+WORKER = {"id": "6b0f0a7e-2f0c-4b8e-9d4f-6a1f0e6d5c3b", "name": "w\"1",
+          "host": "h1", "version": "1.2.3",
+          "libraries": {"libavcodec": "59.37.100"}, "slots": 2, "running": 0,
+          "sandbox": {"ns": "user,net", "landlock": 4, "seccomp": True}}
+
+
+def seen(stack, **more):
+    """A worker says who it is."""
+    w = {**WORKER, **more}
+    assert stack.pg.one(
+        "SELECT result FROM worker_seen(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (w["id"], w["name"], w["host"], w["version"], w["slots"],
+         w["sandbox"]["ns"], w["sandbox"]["landlock"],
+         w["sandbox"]["seccomp"], json.dumps(w["libraries"]))) == "ok"
+
+
+@pytest.fixture
+def admin(stack):
+    """An administrator's id, whom NGINX may believe: its sets are fresh."""
+    rows = stack.pg.query("SELECT id FROM users WHERE email ="
+                          " 'health@example.com'")
+    user = str(rows[0]["id"]) if rows else stack.add_user(
+        "health@example.com", admin=True)
+    with stack.client(user, admin=True) as c:
+        assert c.get("/api/v1/stats").status_code == 200
+    return user
+
+
+def test_health_for_an_administrator(stack, admin):
+    with stack.client(admin, admin=True) as c:
+        r = c.get("/api/v1/health")
+        assert r.status_code == 200
+        assert r.headers["cache-control"] == "no-store"
+        assert set(r.json()) == {"status", "timestamp", "services", "details"}
+        assert r.json()["details"] == {"workers": []}
+        seen(stack)
+        try:
+            d = c.get("/api/v1/health").json()
+            (w,) = d["details"]["workers"]
+            assert TIME.match(w.pop("startedAt"))
+            assert TIME.match(w.pop("lastSeen"))
+            assert w == WORKER
+            assert d["status"] == "healthy"
+            head = c.head("/api/v1/health")
+            assert head.status_code == 200 and not head.content
+            # more than a few
+            for i in range(200):
+                seen(stack, id=f"6b0f0a7e-2f0c-4b8e-9d4f-{i:012x}", name=f"{i:03}")
+            many = c.get("/api/v1/health").json()["details"]["workers"]
+            assert [x["name"] for x in many] == [
+                *(f"{i:03}" for i in range(200)), WORKER["name"]]
+            stack.pg.query("UPDATE workers SET seen_at = now()"
+                           " - interval '1 minute'")
+            d = c.get("/api/v1/health").json()
+            assert d["details"] == {"workers": []}
+        finally:
+            stack.pg.query("DELETE FROM workers")
+
+
+def test_health_for_everybody_else(stack, admin):
+    """The open answer whatever they send: a probe gets no 401."""
+    gone = stack.add_user(f"{uuid.uuid4().hex}@example.com", admin=True)
+    stack.pg.query("UPDATE users SET is_active = false,"
+                   " active_changed_at = NULL WHERE id = %s", (gone,))
+    tokens = {
+        "none": None,
+        "user": "Bearer " + stack.token(),
+        "expired": "Bearer " + stack.token(admin, admin=True, lifetime=-3600),
+        "another key": "Bearer " + stack.token(admin, admin=True,
+                                               secret="x" * 40),
+        "no token": "Bearer x.y.z", "empty": "Bearer",
+        "another scheme": "Basic YTpi",
+        "disabled": "Bearer " + stack.token(gone, admin=True),
+        "unknown": "Bearer " + stack.token(uuid.uuid4(), admin=True),
+    }
+    seen(stack)
+    try:
+        with stack.nginx.client() as c:
+            for who, value in tokens.items():
+                r = c.get("/api/v1/health", headers={
+                    "Authorization": value} if value else {})
+                assert r.status_code == 200, who
+                d = r.json()
+                assert list(d) == ["status", "timestamp", "services"], who
+                assert "www-authenticate" not in r.headers, who
+            # and the same connection, by one who may
+            r = c.get("/api/v1/health", headers={
+                "Authorization": "Bearer " + stack.token(admin, admin=True)})
+            assert len(r.json()["details"]["workers"]) == 1
+    finally:
+        stack.pg.query("DELETE FROM workers")
+
+
+def test_health_does_not_wait_for_the_workers(stack, admin):
+    """The status is of the services; the list comes if it comes in time."""
+    import time
+    with stack.client(admin, admin=True) as c, stack.pg.connect() as holder:
+        holder.execute("BEGIN; LOCK TABLE workers IN ACCESS EXCLUSIVE MODE")
+        with wire.Wire(stack.nginx) as w:        # one that does not wait
+            w.send("GET /api/v1/health HTTP/1.1\r\nHost: a\r\n"
+                   f"Authorization: Bearer {stack.token(admin, admin=True)}"
+                   "\r\n\r\n")
+        start = time.monotonic()
+        r = c.get("/api/v1/health")
+        assert 1.5 < time.monotonic() - start < 3.5
+        assert r.status_code == 200
+        assert r.json()["status"] == "healthy"
+        assert r.json()["services"]["database"] == "ok"
+        assert r.json()["details"] == {"workers": None}
+        holder.rollback()
+        assert c.get("/api/v1/health").json()["details"] == {"workers": []}
+
+
 @pytest.mark.parametrize("what", ["redis", "redis frozen", "database",
                                   "database frozen", "storage"])
 def test_health_of_what_is_down(run, what):
     """Each service is asked, each within its deadline."""
     import time
     stack = Stack(run, worker=False, fsync=True)
+    user = stack.add_user("a@example.com", admin=True)
+    admin = {"Authorization": "Bearer " + stack.token(user, admin=True)}
     with stack.nginx.client() as c:
         assert c.get("/api/v1/health").json()["status"] == "healthy"
+        assert c.get("/api/v1/stats", headers=admin).status_code == 200
         service = what.split()[0]
         if what == "redis":
             stack.redis.kill()
@@ -517,6 +633,14 @@ def test_health_of_what_is_down(run, what):
             else:
                 assert r.status_code == 503
                 assert r.json()["status"] == "unhealthy"
+            # an administrator learns no less, and the same
+            start = time.monotonic()
+            a = c.get("/api/v1/health", headers=admin)
+            assert time.monotonic() - start < 3.5
+            assert (a.status_code, a.json()["services"]) == \
+                (r.status_code, want)
+            assert a.json()["details"] == {
+                "workers": None if service == "database" else []}
             # a client that leaves while it waits
             with wire.Wire(stack.nginx) as w:
                 w.send(b"GET /api/v1/health HTTP/1.1\r\nHost: a\r\n\r\n")

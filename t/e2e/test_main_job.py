@@ -79,6 +79,19 @@ def test_documents(job):
         assert c.post(f"/api/v1/jobs/{j['id']}/retry").status_code == 409
 
 
+def test_administrators_see_the_worker(job):
+    """Through the API: the level of its sandbox, as it says itself."""
+    own = httpx.get(f"{job.stack.workerd.health_url}/health").json()
+    admin = job.stack.add_user("admin@example.com", admin=True)
+    with job.stack.client(admin, admin=True) as c:
+        (w,) = c.get("/api/v1/health").json()["details"]["workers"]
+    assert (w["sandbox"], w["version"], w["slots"]) == (
+        own["sandbox"], own["version"], own["slots"])
+    assert w["libraries"]["libavcodec"]
+    with job.stack.client() as c:
+        assert "details" not in c.get("/api/v1/health").json()
+
+
 @pytest.mark.parametrize("quality", RUNGS)
 @pytest.mark.parametrize("fmt", ["mp4", "webm"])
 def test_ranges_and_head(job, fmt, quality):

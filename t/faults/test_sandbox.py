@@ -59,7 +59,7 @@ def worker_without(world, calls, name, **env):
     return w.start()
 
 
-def level_of(worker):
+def level_of(world, worker):
     def up():
         try:
             return httpx.get(f"{worker.health_url}/health")
@@ -72,13 +72,57 @@ def level_of(worker):
                      f'seccomp="{int(level["seccomp"])}"']
     started = [x for x in worker.lines() if x.get("msg") == "worker starts"]
     assert started[-1]["sandboxLandlock"] == level["landlock"]
+    assert told(world, worker)["sandbox"] == level
     return level
 
 
+def told(world, worker):
+    """What administrators see of it."""
+    admin = world.pg.one("SELECT id FROM users WHERE role = 'admin'") or \
+        world.pg.one("SELECT id FROM user_add('b@example.com', 'b', '!',"
+                     " 'admin')")
+    name = worker.env["WORKER_NAME"]
+    return wait_until(lambda: next((w for w in json.loads(world.pg.one(
+        "SELECT doc FROM worker_list(%s, true)", (admin,)))
+        if w["name"] == name), None), 10, "the worker is told of")
+
+
 def test_level_is_told(world):
-    level = level_of(world.worker())
+    level = level_of(world, world.worker())
     assert level["landlock"] >= 1 and level["seccomp"] is True
     assert level["ns"] in ("user,net", "net", "none")
+
+
+def test_worker_is_told_and_says_goodbye(world):
+    w = world.worker(WORKER_SLOTS="3")
+    doc = told(world, w)
+    version = w.command("--version").stdout
+    own = wait_until(lambda: w.logfile.exists() and httpx.get(
+        f"{w.health_url}/health"), 10, "health").json()
+    assert doc["version"] == own["version"]
+    assert len(doc["libraries"]) == 6
+    for name, number in doc["libraries"].items():
+        assert f"{name} {number}" in version
+    assert (doc["slots"], doc["running"]) == (3, 0)
+    started = next(x for x in w.lines() if x.get("msg") == "worker starts")
+    assert doc["id"] == started["incarnation"]
+
+    again = world.worker("w2")
+    told(world, again)
+    again.kill()                    # says nothing: it ages
+    assert w.term() == 0
+    assert [r["name"] for r in world.pg.query("SELECT name FROM workers")] \
+        == ["w2"]
+
+
+def test_a_worker_before_its_table(world, clips):
+    """The database is an older one: jobs are done, the log says it once."""
+    world.pg.query("DROP FUNCTION worker_seen")
+    w = world.worker()
+    video, _ = world.add(clips["short"])
+    world.wait(video)
+    assert w.term() == 0
+    assert w.logfile.read_text().count("does not know this worker") == 1
 
 
 @pytest.mark.parametrize("calls, word", [(NO_LANDLOCK, "Landlock"),
@@ -91,7 +135,7 @@ def test_no_start_without(world, clips, calls, word):
 
     # somebody's decision: it works, and says what it has
     w = worker_without(world, calls, "trusting", SANDBOX="off")
-    assert level_of(w) == {"ns": "none", "landlock": 0, "seccomp": False}
+    assert level_of(world, w) == {"ns": "none", "landlock": 0, "seccomp": False}
     video, _ = world.add(clips["short"])
     world.wait(video)
 
@@ -99,7 +143,7 @@ def test_no_start_without(world, clips, calls, word):
 def test_namespaces_are_not_needed(world, clips):
     """As in most containers."""
     w = worker_without(world, NO_NAMESPACES, "contained")
-    level = level_of(w)
+    level = level_of(world, w)
     assert level["ns"] == "none" and level["landlock"] >= 1
     video, _ = world.add(clips["short"])
     world.wait(video)

@@ -19,7 +19,7 @@ def server():
 
 
 TABLES = ("audit_logs, outbox, job_attempts, processing_results,"
-          " processing_jobs, videos, counters, user_turns, leases, users")
+          " processing_jobs, videos, counters, user_turns, leases, workers, users")
 
 
 @pytest.fixture

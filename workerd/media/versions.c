@@ -1,5 +1,5 @@
 /*
- * What `workerd --version` says about the libraries that touch media.
+ * What workerd says about the libraries that touch media.
  */
 
 #include "workerd/commands.h"
@@ -13,8 +13,8 @@
 
 #include <stdio.h>
 
-const char *
-avp_media_versions(void)
+const avp_media_library_t *
+avp_media_libraries(void)
 {
     const struct {
         const char *name;
@@ -27,15 +27,29 @@ avp_media_versions(void)
         { "libswresample", swresample_version() },
         { "libavutil", avutil_version() },
     };
+    static avp_media_library_t list[sizeof(libs) / sizeof(libs[0]) + 1];
+
+    for (size_t i = 0; i < sizeof(libs) / sizeof(libs[0]); i++) {
+        list[i].name = libs[i].name;
+        (void) snprintf(list[i].version, sizeof(list[i].version), "%u.%u.%u",
+                        AV_VERSION_MAJOR(libs[i].version),
+                        AV_VERSION_MINOR(libs[i].version),
+                        AV_VERSION_MICRO(libs[i].version));
+    }
+    return list;
+}
+
+const char *
+avp_media_versions(void)
+{
     static char text[256];
     size_t      n = 0;
 
-    for (size_t i = 0; i < sizeof(libs) / sizeof(libs[0]); i++) {
-        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s %u.%u.%u",
-                              i ? ", " : "", libs[i].name,
-                              AV_VERSION_MAJOR(libs[i].version),
-                              AV_VERSION_MINOR(libs[i].version),
-                              AV_VERSION_MICRO(libs[i].version));
+    for (const avp_media_library_t *l = avp_media_libraries(); l->name != NULL;
+         l++)
+    {
+        n += (size_t) snprintf(text + n, sizeof(text) - n, "%s%s %s",
+                               n > 0 ? ", " : "", l->name, l->version);
     }
     return text;
 }

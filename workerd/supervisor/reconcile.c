@@ -17,7 +17,6 @@
 
 #define LEADER_S 15
 #define ROUND_MAX "100"
-#define PRESENCE_MS 10000
 
 static void
 publish_all(avp_redis_t *redis, const char *events)
@@ -82,12 +81,6 @@ avp_reconcile_tick(avp_worker_t *w, int64_t now)
     char             seconds[16];
     bool             leader;
 
-    if (now >= w->presence_next) {
-        w->presence_next = now + PRESENCE_MS;
-        avp_redis_presence(w->redis, w->set.worker_name, w->incarnation,
-                           w->host, AVP_VERSION, w->nslots,
-                           avp_slots_busy(w));
-    }
     if (now < w->reconcile_next || w->once || w->draining) {
         return;
     }

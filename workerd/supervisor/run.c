@@ -129,7 +129,11 @@ loop(avp_worker_t *w, int signals)
         avp_slots_tick(w, now);
         avp_lease_tick(w, now);
         avp_queue_tick(w, now);
-        avp_reconcile_tick(w, now);
+        /* one of these a turn: where the database hangs each takes its time
+         * from the leases */
+        if (!avp_presence_tick(w, now)) {
+            avp_reconcile_tick(w, now);
+        }
         atomic_store(&w->metrics.redis_up, avp_redis_up(w->redis));
 
         now = avp_clock();
@@ -286,10 +290,7 @@ worker_close(avp_worker_t *w)
             avp_slot_release(w, s);
         }
     }
-    if (w->redis != NULL) {
-        avp_redis_presence(w->redis, w->set.worker_name, w->incarnation,
-                           w->host, AVP_VERSION, -1, 0);
-    }
+    avp_presence_end(w);
     avp_guard_stop(w->guard);
     avp_db_free(w->db);
     avp_redis_free(w->redis);

@@ -10,6 +10,7 @@
  *   slots.c      a job's life here: claimed, running, its verdict delivered
  *   lease.c      batched progress, heartbeats, cancels
  *   reconcile.c  the leader's round: lapsed leases, missing wake-ups (rule 7)
+ *   presence.c   who it is and what its sandbox is made of, for people
  *
  * Calls to PostgreSQL and Redis are made on the loop, each with a deadline (5 s
  * at most, an eighth of the lease; 200 ms).  So that no such call, and no name
@@ -118,6 +119,7 @@ typedef struct {
     int64_t       lease_last;     /* last job_progress */
     int64_t       reconcile_next;
     int64_t       presence_next;
+    bool          seen, unseen;   /* the database has it in `workers`; has not */
 
     bool          once;
     bool          unasked;        /* once: the database did not answer */
@@ -173,6 +175,10 @@ int64_t avp_lease_fence(const avp_worker_t *w, int64_t asked);
 void avp_reconcile_tick(avp_worker_t *w, int64_t now);
 int avp_reconcile_round(avp_db_t *db, avp_redis_t *redis,
                         avp_metrics_t *metrics);
+
+/* presence.c */
+bool avp_presence_tick(avp_worker_t *w, int64_t now); /* whether it was due */
+void avp_presence_end(avp_worker_t *w);
 
 /* gc.c */
 avp_gc_t *avp_gc_start(avp_worker_t *w); /* its thread; NULL: none */
