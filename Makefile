@@ -93,6 +93,7 @@ UNIT_WORKERD_OBJS := $(patsubst %,$(OBJ)/workerd/%.o,media/sandbox \
                    media/sandbox_trap \
                    media/playlist media/master media/codec_string \
                    media/fragment media/limiter media/fits media/keys \
+                   media/plan media/estimate media/passthrough \
                    log supervisor/store_file supervisor/child \
                    supervisor/guard supervisor/redis)
 

@@ -16,10 +16,9 @@ static const make_t makers[] = {
     delivery_token_suite, doc_suite, env_file_suite, errors_suite,
     fits_suite, fragment_suite, jwt_policy_suite, keys_suite,
     ladder_suite, limiter_suite, media_message_suite, multipart_suite, password_suite,
-    playlist_suite, profile_suite, progress_suite, redis_url_suite, sandbox_suite,
-    settings_suite,
-    sniff_suite, states_suite, storage_key_suite, store_file_suite,
-    text_suite, units_suite, uuid_suite,
+    plan_suite, playlist_suite, profile_suite, progress_suite, redis_url_suite,
+    sandbox_suite, settings_suite, sniff_suite, states_suite,
+    storage_key_suite, store_file_suite, text_suite, units_suite, uuid_suite,
 };
 
 int

@@ -24,6 +24,7 @@ Suite *media_message_suite(void);
 Suite *multipart_suite(void);
 Suite *password_suite(void);
 Suite *profile_suite(void);
+Suite *plan_suite(void);
 Suite *playlist_suite(void);
 Suite *progress_suite(void);
 Suite *redis_url_suite(void);

@@ -1,5 +1,7 @@
 #include "workerd/media/plan.h"
 
+#include "workerd/media/estimate.h"
+
 #include <libavutil/avstring.h>
 #include <libavutil/common.h>
 
@@ -8,27 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define START_SECONDS 0.05      /* of CPU: loading, probing, pictures */
 #define EARLY_MIN 10.0          /* seconds: below, one pass is soon enough */
 #define SEEK_MIN_FRAMES 300     /* three frames more are 1 % of these */
-#define OUTPUT_SPARE (64 << 20) /* bytes beside the caps */
 #define POOR_BITRATE 100000.0   /* bit/s of a file of unknown length */
 #define SURROUND_MIN 6          /* channels: 5.1 */
-#define SOUND_MEMORY 8e6        /* bytes of a demuxer, decoder and encoder */
-#define COPY_FRAME_US 30        /* CPU of a frame that is copied */
 #define SVT_MIN_SIDE 64         /* SVT-AV1 takes nothing smaller */
 #define X265_MIN_SIDE 128       /* two of its coding tree blocks */
-
-/* CPU nanoseconds a pixel and bytes of memory a pixel, measured on 1080p
- * (PIPELINE.md 5, 6, 8), with what small pictures cost beside. */
-static const struct {
-    double ns, frame_us, bytes;
-} costs[] = {
-    [AVP_CODEC_H264] = { 11.5, 900, 100 },
-    [AVP_CODEC_VP9] = { 66.0, 2000, 130 },
-    [AVP_CODEC_AV1] = { 19.0, 2500, 185 },
-    [AVP_CODEC_HEVC] = { 30.0, 1500, 150 },
-};
 
 /* Bits that newer codecs save, turned round: what an H.264 of the same
  * picture may need (DESIGN 8). */
@@ -46,19 +33,6 @@ source_factor(enum AVCodecID id)
     }
 }
 
-static double
-decode_ns(enum AVCodecID id)
-{
-    switch (id) {
-    case AV_CODEC_ID_HEVC:
-    case AV_CODEC_ID_AV1:
-    case AV_CODEC_ID_PRORES:
-        return 4.0;
-    default:
-        return 2.6;
-    }
-}
-
 /* Limits are made of this: where the length is only claimed, or not even
  * that, it is what the file may hold at a poor bitrate. */
 static double
@@ -71,14 +45,6 @@ bound_of(const avp_probe_t *p, const avp_job_t *job)
     }
     may = FFMIN((double)p->size * 8 / POOR_BITRATE, (double)job->max_duration);
     return FFMAX(p->duration * 1.5 + 60, may);
-}
-
-static double
-frames_of(const avp_plan_t *plan, const avp_probe_t *p)
-{
-    return p->sure && p->frames > 0 && p->rate.exact
-               ? (double)p->frames
-               : plan->bound * av_q2d(plan->rate);
 }
 
 /* H.264's level 5.2, the highest that Apple plays (1.3b): macroblocks a
@@ -113,10 +79,10 @@ gcd(int a, int b)
 
 static void
 make_encode(avp_encode_plan_t *e, const avp_plan_t *plan,
-            const avp_probe_t *p, const avp_rung_t *rung, avp_codec_t codec,
+            const avp_probe_t *p, const avp_job_t *job,
+            const avp_rung_t *rung, avp_codec_t codec,
             int64_t ceiling)
 {
-    double  pixels = (double)rung->width * rung->height;
     int64_t source = (int64_t)((double)p->video_bitrate
                                * source_factor(p->vpar->codec_id));
 
@@ -133,9 +99,7 @@ make_encode(avp_encode_plan_t *e, const avp_plan_t *plan,
     }
     e->bufsize = 2 * e->cap;
     e->crf = rung->spec->rate[codec].crf;
-    e->cost = frames_of(plan, p) / e->divide
-              * (pixels * costs[codec].ns * 1e-9
-                 + costs[codec].frame_us * 1e-6);
+    e->cost = avp_estimate_encode(plan, p, job, e);
 }
 
 /* Whether a rung gets a variant in HEVC beside that in H.264.  Pictures at a
@@ -173,18 +137,18 @@ all_encodes(avp_encode_plan_t *e, avp_plan_t *plan,
                                      : AVP_CODEC_AV1;
 
         if (r->spec->webm) {
-            make_encode(&e[n], plan, p, r, webm, above[webm]);
+            make_encode(&e[n], plan, p, job, r, webm, above[webm]);
             above[webm] = e[n].cap;
             e[n++].webm = true;
         }
         if (has_hevc(plan, r)) {
-            make_encode(&e[n], plan, p, r, AVP_CODEC_HEVC,
+            make_encode(&e[n], plan, p, job, r, AVP_CODEC_HEVC,
                         above[AVP_CODEC_HEVC]);
             above[AVP_CODEC_HEVC] = e[n].cap;
             e[n++].hls = true;
         }
         if (r->spec->mp4 || r->spec->hls) {
-            make_encode(&e[n], plan, p, r, AVP_CODEC_H264,
+            make_encode(&e[n], plan, p, job, r, AVP_CODEC_H264,
                         above[AVP_CODEC_H264]);
             above[AVP_CODEC_H264] = e[n].cap;
             e[n].mp4 = r->spec->mp4;
@@ -272,7 +236,7 @@ pass_through(avp_encode_plan_t *e, int n, avp_plan_t *plan,
     top->copy = true;
     top->cap = p->survey.peak;
     top->bufsize = 0;
-    top->cost = frames_of(plan, p) * COPY_FRAME_US * 1e-6;
+    top->cost = avp_estimate_encode(plan, p, job, top);
     if (top->hls) {
         plan->keys = p->survey.keys;
         plan->nkeys = p->survey.nkeys;
@@ -424,53 +388,6 @@ label_pass(avp_pass_t *pass)
     label_rungs(pass, WEBM_ONLY, n ? " and WebM" : " WebM");
 }
 
-static void
-estimate(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job)
-{
-    double  source = (double)p->coded_width * p->coded_height;
-    double  frames = frames_of(plan, p);
-    double  seconds = frames / av_q2d(plan->rate);
-    int64_t peak = 0;
-
-    plan->cpu_seconds = START_SECONDS;
-
-    for (int i = 0; i < plan->npasses; i++) {
-        avp_pass_t *pass = &plan->passes[i];
-        double      memory = 60e6 + source * 1.5 * (12 + 6 * pass->decode_threads);
-
-        plan->cpu_seconds += pass->decodes * frames * source
-                                 * decode_ns(p->vpar->codec_id) * 1e-9
-                             + (pass->aac + pass->opus + pass->others
-                                + 3 * pass->surround)
-                                   * 0.04 * seconds;
-        memory += SOUND_MEMORY * (pass->others + 2 * pass->surround);
-        plan->output_rate += (pass->others * job->profile.audio.aac
-                              + pass->surround * AVP_SURROUND_BITRATE)
-                             / 8;
-
-        for (int k = 0; k < pass->nencodes; k++) {
-            const avp_encode_plan_t *e = &pass->encodes[k];
-            double pixels = (double)e->rung.width * e->rung.height;
-            int    files = e->mp4 + e->hls + e->webm;
-
-            plan->cpu_seconds += e->cost;
-            memory += 30e6;
-            if (!e->copy) {
-                plan->cpu_seconds += frames * pixels * 2e-9;
-                memory += pixels
-                          * (costs[e->codec].bytes + 20.0 * (e->threads - 1));
-            }
-            plan->output_rate += files * (e->cap + job->profile.audio.aac) / 8;
-        }
-        peak = FFMAX(peak, (int64_t)memory);
-    }
-
-    plan->output_rate += plan->output_rate / 4;
-    plan->output_bytes = (int64_t)((double)plan->output_rate * seconds)
-                         + OUTPUT_SPARE;
-    plan->memory_bytes = peak;
-}
-
 static const char *const codec_words[] = { [AVP_CODEC_H264] = "h264",
                                            [AVP_CODEC_VP9] = "vp9",
                                            [AVP_CODEC_AV1] = "av1",
@@ -541,6 +458,6 @@ avp_plan(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job)
         label_pass(&plan->passes[i]);
     }
 
-    estimate(plan, p, job);
+    avp_estimate(plan, p, job);
     describe(plan, p);
 }
