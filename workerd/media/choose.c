@@ -4,6 +4,8 @@
 #include "workerd/media/demux.h"
 #include "workerd/media/look.h"
 
+#include <libavutil/avstring.h>
+
 #define THUMBNAIL 16 /* times as small as the largest: not the video */
 
 bool
@@ -115,6 +117,15 @@ avp_choose_video(avp_probe_t *p, const AVFormatContext *ctx, int fd,
 
     if (avp_stream_is_encrypted(ctx->streams[best])) {
         return avp_fail(fail, AVP_ERR_ENCRYPTED, "the video is encrypted");
+    }
+    if (par->codec_id == AV_CODEC_ID_NONE) {
+        /* MP4 and MOV name every codec, known or not, by its tag */
+        return par->codec_tag == 0
+                       && av_match_name("mov", ctx->iformat->name)
+                   ? avp_fail(fail, AVP_ERR_INVALID_MEDIA,
+                              "nothing says how the video is coded")
+                   : avp_fail(fail, AVP_ERR_UNSUPPORTED_CODEC,
+                              "the video's codec is not known here");
     }
     if (!avp_decoder_allowed(job, par->codec_id)) {
         return avp_fail(fail, AVP_ERR_UNSUPPORTED_CODEC,
