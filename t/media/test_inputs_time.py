@@ -155,6 +155,29 @@ def test_clock_set_back(run):
     assert len(got) <= 122
 
 
+@pytest.mark.parametrize("seconds, error", [
+    (30, None), (3600, "frame_limit"), (36000, "duration_too_long")])
+def test_clock_set_forward(run, seconds, error):
+    """A stream whose second part is half a minute on has a pause; one that is
+    hours on is no recording of hours, and is refused as soon as that is seen.
+    """
+    parts = [numbered(run, f"{i}.ts", 60, *LOSSLESS, "-bf", "0", *more,
+                      first=60 * i)
+             for i, more in enumerate(([], ["-output_ts_offset",
+                                            str(seconds)]))]
+    src = run.path / "all.ts"
+    src.write_bytes(b"".join(p.read_bytes() for p in parts))
+    job = transcode(src, run.path / "out", "--formats", "mp4",
+                    check=error is None)
+    if error:
+        assert job.error == error
+        return
+    got = numbers(run.path / "out/mp4/32p.mp4")
+    assert [n for i, n in enumerate(got) if i == 0 or got[i - 1] != n] == [
+        *range(120)], got
+    assert abs(got.index(60) - 25 * seconds) <= 1, got.index(60)
+
+
 # --- rates and gaps ----------------------------------------------------------
 
 @pytest.mark.parametrize("ending", ["mkv", "mp4", "webm"])
