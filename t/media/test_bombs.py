@@ -211,6 +211,13 @@ def test_a_hundred_streams(name, codec, made, run):
     assert refuse(src, run) == "too_many_streams"
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov", "a.avi", "a.ts"])
+def test_sound_alone(name, made, run):
+    src = made(name, "-f", "lavfi", "-i", "sine=d=1", "-c:a",
+               "mp2" if name in ("a.avi", "a.ts") else "aac")
+    assert refuse(src, run) == "no_video"
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.flv"])
 def test_pixels_that_only_the_codec_tells(name, made, run):
     """72 million of them in some KB: refused before anything of that size is made."""
