@@ -24,7 +24,8 @@ that only the codec tells; a day; rate of thousands; hours between two
 pictures; clock set forward; many streams; audio only; samples of no bytes;
 stamps in disorder; absurd edit list; attachments; laces; elements in
 elements; huge title; titles with markup; polyglots; child that crashes;
-frames that fields could be; level above; captions in what"""
+frames that fields could be; level above; captions in what;
+tracks of codecs that are not decoded"""
 
 
 def rows():

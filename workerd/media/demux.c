@@ -246,15 +246,80 @@ open_failed(const avp_demux_t *d, int rc, avp_fail_t *fail)
                     av_err2str(rc));
 }
 
+/* The decoder that libav would choose, were the whitelist all there is. */
+static const AVCodec *
+find_decoder(const avp_job_t *job, enum AVCodecID id)
+{
+    char           fmt[256], codecs[1024];
+    const AVCodec *codec;
+    void          *iter = NULL;
+
+    whitelists(job, fmt, codecs);
+
+    while ((codec = av_codec_iterate(&iter)) != NULL) {
+        if (av_codec_is_decoder(codec) && codec->id == id
+            && !(codec->capabilities & AV_CODEC_CAP_HARDWARE)
+            && av_match_list(codec->name, codecs, ',') > 0) {
+            return codec;
+        }
+    }
+    return NULL;
+}
+
+/*
+ * Reading ahead begins a parser for every codec that libav has one of, decoded
+ * here or not.  So of streams that are not, it does not learn the codec: they
+ * pass as data, and get their parameters back afterwards.  Only those that a
+ * header describes can be hidden; MPEG-TS, MPEG-PS, FLV and Ogg find theirs on
+ * the way, each within a short list of its own.
+ */
+static int
+hide_others(AVCodecParameters **hidden, const avp_demux_t *d,
+            const avp_job_t *job, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        AVCodecParameters *par = d->ctx->streams[i]->codecpar;
+
+        if (par->codec_id == AV_CODEC_ID_NONE
+            || find_decoder(job, par->codec_id)) {
+            continue;
+        }
+        hidden[i] = avcodec_parameters_alloc();
+        if (hidden[i] == NULL || avcodec_parameters_copy(hidden[i], par) < 0) {
+            return AVERROR(ENOMEM);
+        }
+        par->codec_id = AV_CODEC_ID_NONE;
+        par->codec_type = AVMEDIA_TYPE_DATA;
+    }
+    return 0;
+}
+
+static int
+show_others(AVCodecParameters **hidden, const avp_demux_t *d, unsigned n)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        if (hidden[i] && i < d->ctx->nb_streams
+            && avcodec_parameters_copy(d->ctx->streams[i]->codecpar, hidden[i])
+                   < 0) {
+            rc = AVERROR(ENOMEM);
+        }
+        avcodec_parameters_free(&hidden[i]);
+    }
+    return rc;
+}
+
 /* Reads ahead with one thread and the pixel limit in every decoder. */
 static int
-find_info(avp_demux_t *d, avp_fail_t *fail)
+find_info(avp_demux_t *d, const avp_job_t *job, avp_fail_t *fail)
 {
-    unsigned       n = d->ctx->nb_streams;
-    AVDictionary **opts = av_calloc(n + 1, sizeof(*opts));
-    int            rc = AVERROR(ENOMEM);
+    unsigned            n = d->ctx->nb_streams;
+    AVDictionary      **opts = av_calloc(n + 1, sizeof(*opts));
+    AVCodecParameters **hidden = av_calloc(n + 1, sizeof(*hidden));
+    int                 rc = AVERROR(ENOMEM);
 
-    if (opts == NULL) {
+    if (opts == NULL || hidden == NULL || hide_others(hidden, d, job, n) < 0) {
         goto done;
     }
 
@@ -271,10 +336,14 @@ find_info(avp_demux_t *d, avp_fail_t *fail)
 
 done:
 
+    if (hidden && show_others(hidden, d, n) < 0) {
+        rc = AVERROR(ENOMEM);
+    }
     for (unsigned i = 0; opts && i < n; i++) {
         av_dict_free(&opts[i]);
     }
     av_free(opts);
+    av_free(hidden);
     return rc < 0 ? open_failed(d, rc, fail) : 0;
 }
 
@@ -355,7 +424,7 @@ avp_demux_open(avp_demux_t *d, int fd, const avp_job_t *job, bool info,
                         avp_format_name(d->format), d->ctx->iformat->name);
     }
 
-    if (check_streams(d->ctx, fail) || (info && find_info(d, fail))
+    if (check_streams(d->ctx, fail) || (info && find_info(d, job, fail))
         || check_streams(d->ctx, fail)) {
         return -1;
     }
@@ -416,26 +485,6 @@ avp_demux_read(avp_demux_t *d, int index, AVPacket *pkt)
         }
         av_packet_unref(pkt);
     }
-}
-
-/* The decoder that libav would choose, were the whitelist all there is. */
-static const AVCodec *
-find_decoder(const avp_job_t *job, enum AVCodecID id)
-{
-    char           fmt[256], codecs[1024];
-    const AVCodec *codec;
-    void          *iter = NULL;
-
-    whitelists(job, fmt, codecs);
-
-    while ((codec = av_codec_iterate(&iter)) != NULL) {
-        if (av_codec_is_decoder(codec) && codec->id == id
-            && !(codec->capabilities & AV_CODEC_CAP_HARDWARE)
-            && av_match_list(codec->name, codecs, ',') > 0) {
-            return codec;
-        }
-    }
-    return NULL;
 }
 
 bool

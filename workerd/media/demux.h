@@ -4,7 +4,10 @@
  * libavformat (RELIABILITY "libav options"):
  *
  *   - no demuxer opens anything itself: no protocols, io_open refuses;
- *   - only the demuxers of ALLOWED_FORMATS and the decoders these need exist;
+ *   - only the demuxers of ALLOWED_FORMATS and the decoders these need exist,
+ *     and of what a header describes only the parsers of such codecs are run
+ *     (t/media/test_whitelists.py watches); bitstream filters are
+ *     libavformat's extract_extradata and libavcodec's vp9_superframe_split;
  *   - at most 32 streams, probing within 5 MiB, pictures up to 8192x4320 also
  *     while probing, one deadline for opening, and a stop flag: both are
  *     looked at in every read.
