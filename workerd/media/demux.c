@@ -300,7 +300,7 @@ show_others(AVCodecParameters **hidden, const avp_demux_t *d, unsigned n)
     int rc = 0;
 
     for (unsigned i = 0; i < n; i++) {
-        if (hidden[i] && i < d->ctx->nb_streams
+        if (i < d->ctx->nb_streams && hidden[i]
             && avcodec_parameters_copy(d->ctx->streams[i]->codecpar, hidden[i])
                    < 0) {
             rc = AVERROR(ENOMEM);
