@@ -156,6 +156,21 @@ START_TEST(cost)
         ck_assert(x.plan.cpu_seconds > before);
         before = x.plan.cpu_seconds;
     }
+
+    /* libvpx's realtime is no faster than what it is told to be */
+    x.job.profile.vp9 = 1;
+    for (int used = 6; used >= 0; used--) {
+        x.job.profile.vp9_how.realtime = 1;
+        x.job.profile.vp9_how.cpu_used = used;
+        avp_plan(&x.plan, &x.facts, &x.job);
+        ck_assert(used == 6 || x.plan.cpu_seconds > before);
+        before = x.plan.cpu_seconds;
+    }
+
+    /* intermediate codecs: few pixels, 5 GB of bits to be read */
+    x.facts.size *= 250;
+    avp_plan(&x.plan, &x.facts, &x.job);
+    ck_assert(x.plan.cpu_seconds > before + 70);
 }
 END_TEST
 

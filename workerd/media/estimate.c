@@ -8,6 +8,7 @@
 #define START_SECONDS 0.05      /* of CPU: loading, probing, pictures */
 #define OUTPUT_SPARE (64 << 20) /* bytes beside the caps */
 #define COPY_FRAME_US 30        /* CPU of a frame that is copied */
+#define DECODE_BIT_NS 2.0       /* CPU of a bit, beside that of its pixels */
 
 /* CPU nanoseconds a pixel, of the presets of `balanced`, and what small
  * pictures cost beside. */
@@ -68,25 +69,30 @@ decode_ns(enum AVCodecID id)
     }
 }
 
-/* How many times the CPU of `balanced` an encoder takes: medians of 720p. */
+/* How many times the CPU of `balanced` an encoder takes: one run each, 2 s of
+ * noise at 720p. */
 static double
 slowness(const avp_profile_t *how, avp_codec_t codec)
 {
     static const double x264[] = { 1, 1.5, 1.9, 2.4, 5.1 };
-    static const double vp9[] = { 7.5, 3.5, 1.5 }; /* faster ones: 1 */
-    static const double av1[] = { 27, 14, 7.4, 4.5, 2.7, 1.6, 1, 0.75, 0.55 };
+    static const double x265[] = { 1, 1.05, 1.4, 1.5, 3.7 };
+    static const double vp9[] = { 7.5, 3.5, 1.5, 1 };
+    static const double vp9_realtime[] = { 20, 7, 5.6, 4.5, 0.45, 0.3, 0.2 };
+    static const double av1[] = { 27, 12, 7.4, 4.2, 2.7, 1.2, 1, 0.7, 0.55 };
 
     switch (codec) {
     case AVP_CODEC_H264:
         return x264[av_clip(how->h264.preset, 0, FF_ARRAY_ELEMS(x264) - 1)];
     case AVP_CODEC_HEVC:
-        return x264[av_clip(how->hevc.preset, 0, FF_ARRAY_ELEMS(x264) - 1)];
+        return x265[av_clip(how->hevc.preset, 0, FF_ARRAY_ELEMS(x265) - 1)];
     case AVP_CODEC_AV1:
         return av1[av_clip(how->av1.preset - 4, 0, FF_ARRAY_ELEMS(av1) - 1)];
     default:
-        return how->vp9_how.realtime       ? 0.25
-               : how->vp9_how.cpu_used > 2 ? 1
-                                           : vp9[how->vp9_how.cpu_used];
+        return how->vp9_how.realtime
+                   ? vp9_realtime[av_clip(how->vp9_how.cpu_used, 0,
+                                          FF_ARRAY_ELEMS(vp9_realtime) - 1)]
+                   : vp9[av_clip(how->vp9_how.cpu_used, 0,
+                                 FF_ARRAY_ELEMS(vp9) - 1)];
     }
 }
 
@@ -192,8 +198,11 @@ avp_estimate(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job)
     for (int i = 0; i < plan->npasses; i++) {
         const avp_pass_t *pass = &plan->passes[i];
 
-        plan->cpu_seconds += pass->decodes * frames * source
-                                 * decode_ns(p->vpar->codec_id) * 1e-9
+        plan->cpu_seconds += pass->decodes
+                                 * (frames * source
+                                        * decode_ns(p->vpar->codec_id)
+                                    + (double)p->size * 8 * DECODE_BIT_NS)
+                                 * 1e-9
                              + (pass->aac + pass->opus + pass->others
                                 + 3 * pass->surround)
                                    * 0.04 * seconds;
