@@ -202,7 +202,6 @@ def test_in_the_process_of_the_worker(threads, clip, run):
         **job, "profile": whole, "threads": threads,
         "passthrough": "off"}).end()
     assert code == 0 and messages[-1]["t"] == "done", (messages[-1], err)
-    assert len(messages[-1]["doc"]["results"] if "doc" in messages[-1]
-               else messages[-1]["results"]) == 1
+    assert len(messages[-1]["doc"]["results"]) == 1
     assert (run.path / "out/hls/240p-hevc/index.m3u8").is_file()
     Output(run.path / "out").check(frames=150)
