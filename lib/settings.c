@@ -65,6 +65,8 @@ static const struct {
       "a time of 1s to 365d" },
     { "MAX_VIDEO_SIZE", BYTES, FIELD(max_video_size), 1, INT64_C(1) << 50,
       "5GB", "a size like 500MB or 5GB, at most 1024T" },
+    { "MEMORY_LIMIT", BYTES, FIELD(memory_limit), 0, INT64_C(1) << 50, "0",
+      "a size like 6GB, or 0 for four fifths of the machine's memory" },
 #undef FIELD
 };
 

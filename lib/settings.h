@@ -39,6 +39,8 @@ typedef struct {
     int64_t  jwt_expiry;       /* JWT_EXPIRY, seconds; default 15m */
     char    *worker_name;      /* WORKER_NAME, default the host's name */
     int      worker_slots;     /* WORKER_SLOTS, default 1, 0..64 */
+    int64_t  memory_limit;     /* MEMORY_LIMIT, bytes of all media processes;
+                                * default 0: by the machine */
     int      health_port;      /* HEALTH_PORT, default 3001; 0 = off */
     int      lease;            /* LEASE, seconds, default 60, 3..3600 */
     int      reconcile;        /* RECONCILE_INTERVAL, seconds, default 10 */

@@ -125,6 +125,10 @@ misbehave(const char *job)
         }
         (void) snprintf(line, sizeof(line), "cpu %lu\n", soft(RLIMIT_CPU));
         say(line);
+    } else if (strcmp(job, "held") == 0) {
+        say("ready\n");
+        ssize_t n = read(0, line, sizeof(line));
+        say(n == 1 && line[0] == 'g' ? "let go\n" : "left\n");
     } else if (strcmp(job, "status") == 0) {
         _exit(7);
     } else if (strcmp(job, "sleep") == 0) {
@@ -146,6 +150,7 @@ be_media(int argc, char **argv)
     }
     n = read(0, job, sizeof(job) - 1);
     job[n > 0 ? n : 0] = '\0';
+    job[strcspn(job, "\n")] = '\0'; /* one line */
     misbehave(job);
 }
 
@@ -176,7 +181,7 @@ refuse(void *ctx, avp_str_t line)
 }
 
 static void
-start(avp_child_t *c, const char *job)
+start_as(avp_child_t *c, const char *job, bool hold)
 {
     char path[] = "/tmp/avp-unit-source-XXXXXX";
     int  made = mkstemp(path), source, out;
@@ -188,11 +193,31 @@ start(avp_child_t *c, const char *job)
     source = open(path, O_RDONLY | O_CLOEXEC);
     out = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     ck_assert_int_eq(
-        avp_child_start(c, job, strlen(job), source, out, 1000, 1 << 30), 0);
+        avp_child_start(c, job, strlen(job), source, out, 1000, 1 << 30,
+                        hold),
+        0);
     close(made);
     close(source);
     close(out);
     unlink(path);
+}
+
+static void
+start(avp_child_t *c, const char *job)
+{
+    start_as(c, job, false);
+}
+
+static void
+read_until(avp_child_t *c, const char *text)
+{
+    for (int i = 0; strcmp(seen, text) != 0; i++) {
+        struct pollfd fd = { c->msg_fd, POLLIN, 0 };
+
+        ck_assert_msg(i < 10000, "%s", seen);
+        (void) poll(&fd, 1, 1000);
+        ck_assert_int_eq(avp_child_read(c, avp_clock(), on_line, NULL), 0);
+    }
 }
 
 /* Reads to the end: 1, or the -1 that ended it. */
@@ -287,14 +312,39 @@ START_TEST(limited)
     avp_child_t c;
 
     start(&c, "limits");
-    while (strcmp(seen, "ready\n") != 0) {
-        ck_assert_int_eq(avp_child_read(&c, avp_clock(), on_line, NULL), 0);
-    }
+    read_until(&c, "ready\n");
     ck_assert_int_gt(avp_child_rss(&c), 4096);
     avp_child_limit(&c, 77, 12345);
     ck_assert_int_eq(read_all(&c, on_line), 1);
     ck_assert_str_eq(seen, "ready\ncpu 77\n");
     ck_assert_int_eq(end(&c), 0);
+}
+END_TEST
+
+/* It goes on when it is let go, and knows when nobody will. */
+START_TEST(held)
+{
+    avp_child_t c;
+
+    (void) signal(SIGPIPE, SIG_IGN);
+    start_as(&c, "held", true);
+    read_until(&c, "ready\n");
+    avp_child_go(&c);
+    avp_child_go(&c); /* no more than once */
+    ck_assert_int_eq(read_all(&c, on_line), 1);
+    ck_assert_str_eq(seen, "ready\nlet go\n");
+    ck_assert_int_eq(end(&c), 0);
+
+    start(&c, "held");
+    ck_assert_int_eq(read_all(&c, on_line), 1);
+    ck_assert_str_eq(seen, "ready\nleft\n");
+    ck_assert_int_eq(end(&c), 0);
+
+    start_as(&c, "held", true); /* killed while it waits */
+    read_until(&c, "ready\n");
+    avp_child_kill(&c);
+    avp_child_go(&c);
+    (void) end(&c);
 }
 END_TEST
 
@@ -373,4 +423,5 @@ START_TEST(guarded)
 }
 END_TEST
 
-UNIT_SUITE(child, given, hostile, talkative, limited, ended, guarded)
+UNIT_SUITE(child, given, hostile, talkative, limited, held, ended,
+           guarded)

@@ -111,7 +111,7 @@ START_TEST(every_key)
                           "ALLOWED_FORMATS=mp4, ts\nOUTPUT_FORMATS= hls ,mp4\n"
                           "QUALITY_LEVELS=4k,480p\nWEBM_CODEC=VP9\n"
                           "EARLY=off\nORDER=hls-first\nSANDBOX=off\n"
-                          "PREVIEW=on\nPASSTHROUGH=off\n"
+                          "PREVIEW=on\nPASSTHROUGH=off\nMEMORY_LIMIT=6GB\n"
                           "LOG_LEVEL=error\nJWT_EXPIRY=24h\n"
                           "STORAGE_DIR=/srv/avp\n"), 0);
     ck_assert_str_eq(s.worker_name, "w.1_a-B");
@@ -124,6 +124,7 @@ START_TEST(every_key)
     ck_assert_int_eq(s.stall_timeout, 30);
     ck_assert_int_eq(s.max_duration, 3600);
     ck_assert_int_eq(s.max_video_size, 500 << 20);
+    ck_assert_int_eq(s.memory_limit, INT64_C(6) << 30);
     ck_assert_uint_eq(s.allowed_formats,
                       (1u << AVP_FMT_MP4) | (1u << AVP_FMT_TS));
     ck_assert(s.out_mp4 && !s.out_webm && s.out_hls);
@@ -142,6 +143,7 @@ START_TEST(wrong_values)
 {
     refused("WORKER_SLOTS=65", "WORKER_SLOTS");
     refused("WORKER_SLOTS=-1", "WORKER_SLOTS");
+    refused("MEMORY_LIMIT=lots", "MEMORY_LIMIT");
     refused("WORKER_SLOTS=two", "WORKER_SLOTS");
     refused("WORKER_SLOTS=99999999999999999999", "WORKER_SLOTS");
     refused("HEALTH_PORT=65536", "HEALTH_PORT");

@@ -54,6 +54,7 @@ done:
     return rc;
 }
 
+/* One line, or all there is. */
 static int
 read_job(avp_job_t *job, char why[AVP_PROFILE_ERROR])
 {
@@ -61,21 +62,40 @@ read_job(avp_job_t *job, char why[AVP_PROFILE_ERROR])
     size_t  len = 0;
     ssize_t n = 1;
     int     rc = -1;
+    bool    whole = false;
 
     snprintf(why, AVP_PROFILE_ERROR, "the job cannot be read");
-    while (text && n > 0 && len < AVP_JOB_MAX) {
+    while (text && !whole && len < AVP_JOB_MAX) {
         n = read(FD_JOB, text + len, AVP_JOB_MAX - len);
         if (n < 0 && errno == EINTR) {
             n = 1;
             continue;
         }
         len += n > 0 ? (size_t)n : 0;
+        whole = n <= 0 || text[len - 1] == '\n';
     }
-    if (text && n == 0) {
+    if (text && whole && n >= 0) {
         rc = avp_job_parse(job, (avp_str_t){ text, len }, why);
     }
     free(text);
     return rc;
+}
+
+/* The job's memory is planned: the supervisor lets it go on by one more byte,
+ * when there is room for it (supervisor/admit.c). */
+static int
+wait_for_leave(avp_fail_t *fail)
+{
+    ssize_t n;
+    char    c;
+
+    do {
+        n = read(FD_JOB, &c, 1);
+    } while (n < 0 && errno == EINTR);
+
+    return n == 1 ? 0
+                  : avp_fail(fail, AVP_ERR_STORAGE_ERROR,
+                             "the supervisor is gone");
 }
 
 static int
@@ -154,8 +174,8 @@ avp_media_main(int argc, char **argv)
         rc = enter_sandbox(&job, &fail);
     }
     if (rc == 0) {
-        rc = avp_pipeline_run(&job, FD_SOURCE, FD_OUT, &progress, &doc,
-                              &fail);
+        rc = avp_pipeline_run(&job, FD_SOURCE, FD_OUT, &progress,
+                              job.hold ? wait_for_leave : NULL, &doc, &fail);
     }
 
     if (rc == 0) {

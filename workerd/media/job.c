@@ -250,6 +250,9 @@ get_member(avp_job_t *job, const char *key, const json_t *v,
     if (strcmp(key, "sandbox") == 0) {
         return get_bool(v, &job->sandbox);
     }
+    if (strcmp(key, "hold") == 0) {
+        return get_bool(v, &job->hold);
+    }
     if (strcmp(key, "maxDuration") == 0) {
         return get_int(v, 1, 7 * 86400, &job->max_duration);
     }

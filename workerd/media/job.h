@@ -35,6 +35,7 @@ typedef struct avp_job_s {
     int         threads;
     bool        preview;      /* the one that moves */
     bool        sandbox;
+    bool        hold;         /* once planned, wait to be let go on */
 } avp_job_t;
 
 /* Everything on but the preview, as `workerd transcode` without options runs. */

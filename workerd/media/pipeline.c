@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #define LOG_LINES 200 /* what libav may say in a job */
@@ -65,7 +64,6 @@ avp_pipeline_init(void)
     /* dozens of threads, each with a heap of its own, would keep what one
      * pass has freed from the next */
     mallopt(M_ARENA_MAX, 2);
-    setenv("SVT_LOG", "1", 0); /* SVT-AV1: errors only */
     av_log_set_level(AV_LOG_ERROR);
     av_log_set_callback(log_line);
     /* SVT-AV1 has a log of its own: errors only */
@@ -479,7 +477,8 @@ begin_again(job_run_t *j, avp_fail_t *fail)
 
 int
 avp_pipeline_run(const avp_job_t *job, int src_fd, int out_fd,
-                 avp_progress_t *progress, json_t **done, avp_fail_t *fail)
+                 avp_progress_t *progress, int (*admit)(avp_fail_t *fail),
+                 json_t **done, avp_fail_t *fail)
 {
     job_run_t *j = av_mallocz(sizeof(*j));
     int        rc = -1;
@@ -507,7 +506,7 @@ avp_pipeline_run(const avp_job_t *job, int src_fd, int out_fd,
         goto done;
     }
 
-    if (prepare(j, fail)) {
+    if (prepare(j, fail) || (admit && admit(fail))) {
         goto done;
     }
     if (run_passes(j, fail)

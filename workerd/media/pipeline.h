@@ -16,11 +16,13 @@ void avp_pipeline_init(void);
 
 /*
  * Runs the job; takes over `out_fd` (a folder), leaves `src_fd` open.  Plan,
- * progress, warnings and playable go to `progress` as they come.  0 and *done
- * the document of docs/architecture.md 5, or -1 and *fail set.
+ * progress, warnings and playable go to `progress` as they come.  `admit`, if
+ * not NULL, is called once the plan is told and before it is begun: it may
+ * wait, and -1 ends the job.  0 and *done the document of docs/architecture.md
+ * 5, or -1 and *fail set.
  */
 int avp_pipeline_run(const avp_job_t *job, int src_fd, int out_fd,
-                     avp_progress_t *progress, json_t **done,
-                     avp_fail_t *fail);
+                     avp_progress_t *progress, int (*admit)(avp_fail_t *fail),
+                     json_t **done, avp_fail_t *fail);
 
 #endif

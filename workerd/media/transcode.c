@@ -250,7 +250,7 @@ run(options_t *o, int src, int out)
     int            rc;
 
     avp_progress_init(&progress, show, o);
-    rc = avp_pipeline_run(&o->job, src, out, &progress, &doc, &fail);
+    rc = avp_pipeline_run(&o->job, src, out, &progress, NULL, &doc, &fail);
     avp_progress_free(&progress);
 
     if (o->line) {

@@ -119,14 +119,14 @@ close_pair(int p[2])
 
 int
 avp_child_start(avp_child_t *c, const char *job, size_t job_len, int source_fd,
-                int out_fd, int64_t max_cpu, int64_t max_file)
+                int out_fd, int64_t max_cpu, int64_t max_file, bool hold)
 {
     int   in[2] = { -1, -1 }, log[2] = { -1, -1 }, msg[2] = { -1, -1 };
     int   null = -1, e;
     pid_t parent = getpid();
 
     memset(c, 0, sizeof(*c));
-    c->msg_fd = c->log_fd = -1;
+    c->msg_fd = c->log_fd = c->hold_fd = -1;
 
     c->line = malloc(AVP_MEDIA_LINE_MAX + 1);
     null = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -141,7 +141,9 @@ avp_child_start(avp_child_t *c, const char *job, size_t job_len, int source_fd,
 
     /* a job is far smaller than a pipe: all of it goes in, before anybody
      * reads */
-    if (write(in[1], job, job_len) != (ssize_t) job_len) {
+    if (write(in[1], job, job_len) != (ssize_t) job_len
+        || write(in[1], "\n", 1) != 1)
+    {
         errno = EMSGSIZE;
         goto fail;
     }
@@ -159,6 +161,10 @@ avp_child_start(avp_child_t *c, const char *job, size_t job_len, int source_fd,
 
     c->log_fd = log[0];
     c->msg_fd = msg[0];
+    if (hold) {
+        c->hold_fd = in[1];
+        in[1] = -1;
+    }
     close_pair(in);
     close(log[1]);
     close(msg[1]);
@@ -177,6 +183,19 @@ fail:
     c->line = NULL;
     errno = e;
     return -1;
+}
+
+void
+avp_child_go(avp_child_t *c)
+{
+    if (c->hold_fd < 0) {
+        return;
+    }
+    if (write(c->hold_fd, "g", 1) != 1) {
+        /* it is dead: whoever reaps it will see */
+    }
+    close(c->hold_fd);
+    c->hold_fd = -1;
 }
 
 void
@@ -354,7 +373,10 @@ avp_child_close(avp_child_t *c)
     if (c->log_fd >= 0) {
         close(c->log_fd);
     }
-    c->msg_fd = c->log_fd = -1;
+    if (c->hold_fd >= 0) {
+        close(c->hold_fd);
+    }
+    c->msg_fd = c->log_fd = c->hold_fd = -1;
     free(c->line);
     c->line = NULL;
 }

@@ -25,6 +25,7 @@ typedef struct {
     int     status;       /* of waitpid(), once reaped */
     int     msg_fd;       /* -1 at end of file */
     int     log_fd;
+    int     hold_fd;      /* on which it waits after its plan; -1: it does not */
     char   *line;         /* AVP_MEDIA_LINE_MAX + 1 bytes */
     size_t  line_len;
     char    log[AVP_LOG_LINE_MAX];
@@ -35,13 +36,17 @@ typedef struct {
 } avp_child_t;
 
 /*
- * Starts `workerd media` with the job text on its standard input.  The two
- * descriptors stay the caller's.  `max_cpu` and `max_file` are the most that
+ * Starts `workerd media` with the job text, one line, on its standard input;
+ * with `hold` that stays open for avp_child_go().  The two descriptors stay the
+ * caller's.  `max_cpu` and `max_file` are the most that
  * avp_child_limit() may ever grant.  0, or -1 with errno.
  */
 int avp_child_start(avp_child_t *c, const char *job, size_t job_len,
                     int source_fd, int out_fd, int64_t max_cpu,
-                    int64_t max_file);
+                    int64_t max_file, bool hold);
+
+/* Lets a process that is held begin what it planned. */
+void avp_child_go(avp_child_t *c);
 
 /* CPU seconds and bytes a file from now on, as the plan asks for. */
 void avp_child_limit(const avp_child_t *c, int64_t cpu, int64_t file);

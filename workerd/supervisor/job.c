@@ -61,7 +61,7 @@ avp_job_text(const avp_worker_t *w, bool first)
      * played: nothing is tried twice in a way that may not work */
     bool                     copy = set->passthrough && first;
 
-    job = json_pack("{s:o,s:b,s:s,s:s,s:b,s:o,s:I,s:i,s:b}",        /**/
+    job = json_pack("{s:o,s:b,s:s,s:s,s:b,s:o,s:I,s:i,s:b,s:b}",    /**/
                     "profile", avp_profile_json(&w->profile),       /**/
                     "early", set->early ? 1 : 0,                    /**/
                     "passthrough", copy ? "auto" : "off",           /**/
@@ -70,7 +70,8 @@ avp_job_text(const avp_worker_t *w, bool first)
                     "allowed", allowed(set->allowed_formats),       /**/
                     "maxDuration", (json_int_t) set->max_duration,  /**/
                     "threads", w->threads,                          /**/
-                    "sandbox", set->sandbox ? 1 : 0);
+                    "sandbox", set->sandbox ? 1 : 0,                /**/
+                    "hold", w->nslots > 1 ? 1 : 0);
     if (job == NULL) {
         return NULL;
     }

@@ -105,7 +105,8 @@ claim(avp_worker_t *w, int64_t *due)
 static int
 room(const avp_worker_t *w)
 {
-    if (avp_slots_alone(w)) {
+    /* what waits for memory here would wait for it twice */
+    if (avp_slots_alone(w) || avp_admit_waiting(w)) {
         return 0;
     }
     return w->nslots - avp_slots_busy(w) - (w->queue.waiting ? 1 : 0);

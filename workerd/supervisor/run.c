@@ -224,6 +224,7 @@ worker_open(avp_worker_t *w)
     w->slots = calloc((size_t) (w->nslots > 0 ? w->nslots : 1),
                       sizeof(avp_slot_t));
     w->threads = w->nslots > 1 ? (cpus() + w->nslots - 1) / w->nslots : cpus();
+    w->memory = avp_memory_limit(&w->set);
     if (gethostname(w->host, sizeof(w->host) - 1) != 0) {
         (void) snprintf(w->host, sizeof(w->host), "localhost");
     }
@@ -264,7 +265,8 @@ worker_open(avp_worker_t *w)
             AVP_S("incarnation", w->incarnation), AVP_S("database", redacted),
             AVP_S("storage", w->set.storage_dir),
             AVP_S("profile", w->profile.name), AVP_I("slots", w->nslots),
-            AVP_I("threads", w->threads), AVP_I("lease", w->set.lease),
+            AVP_I("threads", w->threads), AVP_I("memory", w->memory),
+            AVP_I("lease", w->set.lease),
             AVP_S("sandboxNs", w->cage.ns),
             AVP_I("sandboxLandlock", w->cage.landlock),
             AVP_I("sandboxSeccomp", w->cage.seccomp ? 1 : 0));

@@ -108,7 +108,7 @@ take_claim(avp_slot_t *s, const avp_db_result_t *r, int64_t asked)
     memset(s, 0, sizeof(*s));
     s->index = index;
     s->out_fd = -1;
-    s->child.msg_fd = s->child.log_fd = -1;
+    s->child.msg_fd = s->child.log_fd = s->child.hold_fd = -1;
     s->said = s->stop = AVP_ERR_COUNT;
     s->eta = -1;
     s->claimed = s->confirmed = s->moved = asked;
@@ -161,7 +161,7 @@ avp_slot_start(avp_worker_t *w, avp_slot_t *s, const avp_db_result_t *r,
     job = avp_job_text(w, strcmp(s->attempt, "1") == 0);
     if (job == NULL
         || avp_child_start(&s->child, job, strlen(job), source, s->out_fd,
-                           most_cpu(w), most_output(w))
+                           most_cpu(w), most_output(w), w->nslots > 1)
                != 0)
     {
         fail_at_start(w, s, AVP_ERR_NO_MEMORY, "starting the media process");
@@ -242,13 +242,19 @@ on_plan(avp_worker_t *w, avp_slot_t *s, const avp_media_message_t *m,
     cpu = at_most((int64_t) (m->cpu_seconds * 4) + 60, most_cpu(w));
     output = at_most(m->output_bytes + 1, most_output(w));
     s->memory = at_most(m->memory_bytes * 2 + MEMORY_SLACK, MEMORY_MAX);
-    s->wall = now + cpu * 1500 / w->threads + 300000;
+    s->span = cpu * 1500 / w->threads + 300000;
+    s->estimate = m->memory_bytes;
+    s->wall = now + s->span;
     avp_child_limit(&s->child, cpu, output);
 
     avp_log(AVP_LOG_INFO, "plan", AVP_S("jobId", s->job),
             AVP_S("plan", m->text), AVP_I("passes", m->passes),
             AVP_F("duration", m->duration), AVP_I("cpuLimit", cpu),
-            AVP_I("memoryLimit", s->memory), AVP_I("outputLimit", output));
+            AVP_I("memory", s->estimate), AVP_I("memoryLimit", s->memory),
+            AVP_I("outputLimit", output));
+    if (s->child.hold_fd >= 0) {
+        avp_admit_hold(w, s, now);
+    }
     return 0;
 }
 
@@ -451,6 +457,7 @@ avp_slots_tick(avp_worker_t *w, int64_t now)
         }
         running += s->state == AVP_SLOT_RUNNING;
     }
+    avp_admit_tick(w, now);
     atomic_store(&w->metrics.running, running);
 }
 

@@ -8,6 +8,7 @@
  *
  *   queue.c      when to claim a job, when to wait (DESIGN 4, rules 1 to 6)
  *   slots.c      a job's life here: claimed, running, its verdict delivered
+ *   admit.c      which of the planned jobs may begin, by their memory
  *   lease.c      batched progress, heartbeats, cancels
  *   reconcile.c  the leader's round: lapsed leases, missing wake-ups (rule 7)
  *   presence.c   who it is and what its sandbox is made of, for people
@@ -71,6 +72,9 @@ typedef struct {
     int64_t  exit_by;       /* after its last message */
     int64_t  watch;         /* next look at its memory */
     int64_t  memory;        /* bytes it may use */
+    int64_t  estimate;      /* bytes it will use, by its plan */
+    int64_t  span;          /* ms that its plan may take */
+    int64_t  held;          /* since when it waits for memory; 0: it does not */
     int64_t  oom_kills;     /* the machine's count when it started */
     bool     planned;
 
@@ -103,6 +107,7 @@ typedef struct {
     char          incarnation[AVP_UUID_LEN + 1];
     char          host[64];
     int           threads;   /* that a media process may use */
+    int64_t       memory;    /* bytes that all of them may use together */
     avp_cage_t    cage;      /* what its sandbox is */
 
     avp_db_t     *db;
@@ -141,6 +146,16 @@ void avp_slot_lost(avp_worker_t *w, avp_slot_t *s);
 void avp_slots_tick(avp_worker_t *w, int64_t now);
 int64_t avp_slots_next(const avp_worker_t *w, int64_t now);
 int avp_slots_poll(avp_worker_t *w, struct pollfd *fds); /* 2 a slot at most */
+
+/* admit.c */
+/* What MEMORY_LIMIT says, else four fifths of what the machine or the control
+ * group has. */
+int64_t avp_memory_limit(const avp_settings_t *set);
+/* Its plan is told: it waits for its turn. */
+void avp_admit_hold(avp_worker_t *w, avp_slot_t *s, int64_t now);
+/* Lets go on whoever has room. */
+void avp_admit_tick(avp_worker_t *w, int64_t now);
+bool avp_admit_waiting(const avp_worker_t *w);
 
 /* verdict.c */
 void avp_slot_conclude(avp_worker_t *w, avp_slot_t *s); /* the process ended */
