@@ -238,6 +238,19 @@ def test_sound_that_is_not_copied(code, audio, made, run):
     job.output.check(frames=75)
 
 
+def test_mono(made, run):
+    """HLS has to have stereo; MP4 takes one channel as it is."""
+    src = clip(made, seconds=3, audio=(*AAC, "-ac", "1"))
+    job = copy(src, run.path / "out", "--formats", "mp4,hls")
+    found = said(job, "audio")
+    assert (found["copied"], found["code"]) == (False, "channels"), found
+    assert said(job)["copied"]
+    job.output.check(frames=75)         # the linter too
+    job = copy(src, run.path / "mp4", "--formats", "mp4")
+    assert said(job, "audio")["copied"]
+    job.output.check(frames=75)
+
+
 def test_sound_that_ends_early_is_encoded(made, run):
     """A player that runs out of sound stops: silence is put behind it."""
     src = clip(made, seconds=6, audio=(*AAC, "-af", "atrim=end=4"))

@@ -41,6 +41,7 @@ good_audio(void)
 {
     return (avp_fits_audio_t){ .wanted = true,
                                .made = true,
+                               .hls = true,
                                .there = true,
                                .codec = "aac",
                                .lc = true,
@@ -195,10 +196,16 @@ START_TEST(sound)
     NOT(made, false, "format");
     NOT(lc, false, "profile");
     NOT(channels, 6, "channels");
+    NOT(channels, 1, "channels");
     NOT(rate, 22050, "sample_rate");
     NOT(seen, false, "unseen");
     NOT(contiguous, false, "timing");
     NOT(average, 256000, "bitrate");
+    a = good_audio(); /* one channel does for MP4 */
+    a.channels = 1;
+    a.hls = false;
+    avp_fits_audio(&f, &a);
+    ck_assert(f.copied);
     a = good_audio();
     strcpy(a.codec, "mp3");
     avp_fits_audio(&f, &a);

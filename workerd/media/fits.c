@@ -151,6 +151,9 @@ avp_fits_audio(avp_fits_t *f, const avp_fits_audio_t *a)
         no(f, "profile", "the sound is not plain AAC-LC");
     } else if (a->channels < 1 || a->channels > 2) {
         no(f, "channels", "%d channels", a->channels);
+    } else if (a->channels == 1 && a->hls) {
+        /* Apple's authoring rule 2.3 */
+        no(f, "channels", "one channel, where HLS has stereo");
     } else if (a->rate != 44100 && a->rate != 48000) {
         no(f, "sample_rate", "%d samples a second, not 44100 or 48000",
            a->rate);

@@ -62,7 +62,7 @@ typedef struct {
 } avp_fits_video_t;
 
 typedef struct {
-    bool    wanted, made;
+    bool    wanted, made, hls; /* into MP4 or HLS; into HLS */
     bool    there;       /* there is sound */
     char    codec[32];
     bool    lc;          /* MPEG-4 AAC-LC with 1024 samples a packet */

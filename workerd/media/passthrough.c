@@ -152,6 +152,7 @@ audio(avp_plan_t *plan, const avp_probe_t *p, const avp_job_t *job)
     const AVCodecParameters *par = p->apar;
     avp_fits_audio_t         a = { .wanted = job->passthrough,
                                    .made = job->mp4 || job->hls,
+                                   .hls = job->hls,
                                    .there = p->audio >= 0 };
 
     if (a.there) {
