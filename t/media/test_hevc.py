@@ -173,11 +173,13 @@ def test_where_there_is_none(size, rate, there, made, run):
                f"color=gray:size={size}:rate={rate}:duration=0.1",
                "-preset", "ultrafast", "-pix_fmt", "yuv420p")
     path = profile(run.path, {"name": name, "hevc": True}, formats=["hls"])
-    transcode(src, run.path / "out", "--profile", path)
+    job = transcode(src, run.path / "out", "--profile", path)
     folders = {p.name for p in (run.path / "out/hls").iterdir()
                if p.is_dir()}
     quality = name if name == "4k" else f"{lines}p"
     assert folders == {quality} | ({f"{quality}-hevc"} if there else set())
+    assert any(f"no HEVC for {quality}:" in w
+               for w in job.doc["warnings"]) == (not there)
     if there and name == "4k":
         init = (run.path / "out/hls/4k-hevc/init.mp4").read_bytes()
         assert init[init.index(b"hvcC") + 4 + 12] == 150

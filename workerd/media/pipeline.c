@@ -301,6 +301,7 @@ static void
 warn_of_facts(job_run_t *j)
 {
     const avp_probe_t *f = &j->facts;
+    char               text[160];
 
     for (int i = 0; i < f->nwarnings; i++) {
         warn(&j->run, f->warnings[i]);
@@ -308,6 +309,12 @@ warn_of_facts(job_run_t *j)
     if (f->truncated) {
         warn(&j->run, "the end of the file is missing; what is there was "
                       "kept");
+    }
+    if (j->plan.no_hevc[0]) {
+        snprintf(text, sizeof(text),
+                 "no HEVC for %s: its pictures are too small for the encoder, "
+                 "or above HEVC's level 5.0", j->plan.no_hevc);
+        warn(&j->run, text);
     }
 }
 

@@ -102,17 +102,25 @@ make_encode(avp_encode_plan_t *e, const avp_plan_t *plan,
     e->cost = avp_estimate_encode(plan, p, job, e);
 }
 
-/* Whether a rung gets a variant in HEVC beside that in H.264.  Pictures at a
- * slower rate than the rung's own would be no better choice for anybody. */
+/* Whether a rung gets a variant in HEVC beside that in H.264; where one is
+ * asked for in vain, plan->no_hevc says so.  Pictures at a slower rate than
+ * the rung's own would be no better choice for anybody. */
 static bool
-has_hevc(const avp_plan_t *plan, const avp_rung_t *r)
+wants_hevc(avp_plan_t *plan, const avp_rung_t *r)
 {
     double picture = (double)FFALIGN(r->width, 8) * FFALIGN(r->height, 8);
     double rate = av_q2d(plan->rate) / divide_by(plan, r);
 
-    return r->spec->hls && r->spec->hevc
-           && FFMIN(r->width, r->height) >= X265_MIN_SIDE
-           && picture <= HEVC_PICTURE && picture * rate <= HEVC_SAMPLES;
+    if (!r->spec->hls || !r->spec->hevc) {
+        return false;
+    }
+    if (FFMIN(r->width, r->height) >= X265_MIN_SIDE
+        && picture <= HEVC_PICTURE && picture * rate <= HEVC_SAMPLES) {
+        return true;
+    }
+    av_strlcatf(plan->no_hevc, sizeof(plan->no_hevc), "%s%s",
+                plan->no_hevc[0] ? ", " : "", r->name);
+    return false;
 }
 
 /* All encodes, lowest rung first; of a rung H.264, HEVC, WebM. */
@@ -141,7 +149,7 @@ all_encodes(avp_encode_plan_t *e, avp_plan_t *plan,
             above[webm] = e[n].cap;
             e[n++].webm = true;
         }
-        if (has_hevc(plan, r)) {
+        if (wants_hevc(plan, r)) {
             make_encode(&e[n], plan, p, job, r, AVP_CODEC_HEVC,
                         above[AVP_CODEC_HEVC]);
             above[AVP_CODEC_HEVC] = e[n].cap;

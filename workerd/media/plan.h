@@ -72,6 +72,7 @@ typedef struct {
     avp_pass_t passes[AVP_PASSES_MAX];
     int        nresults; /* rungs x formats */
     bool       poster_by_seek;
+    char       no_hevc[64]; /* rungs whose HEVC is left out; "": none */
 
     /* what is copied, and why not the rest; */
     avp_fits_t copy_video, copy_audio;
