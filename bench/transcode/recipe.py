@@ -77,7 +77,8 @@ FFMPEG = ["ffmpeg", "-v", "error", "-nostdin", "-y"]
 
 
 def h264_settings(i, r, fps):
-    return [f"-c:v:{i}", "libx264", f"-preset:v:{i}", "veryfast",
+    return [f"-fps_mode:v:{i}", "passthrough",  # no frames of its own invention
+            f"-c:v:{i}", "libx264", f"-preset:v:{i}", "veryfast",
             f"-profile:v:{i}", "high", f"-crf:v:{i}", f"{r.crf:g}",
             f"-maxrate:v:{i}", f"{r.cap}k", f"-bufsize:v:{i}",
             f"{2 * r.cap}k", f"-threads:v:{i}", str(r.threads),
@@ -88,7 +89,8 @@ def h264_settings(i, r, fps):
 
 
 def av1_settings(i, r, fps):
-    return [f"-c:v:{i}", "libsvtav1", f"-preset:v:{i}", "10",
+    return [f"-fps_mode:v:{i}", "passthrough",
+            f"-c:v:{i}", "libsvtav1", f"-preset:v:{i}", "10",
             f"-crf:v:{i}", str(AV1_CRF), f"-maxrate:v:{i}", f"{r.webm_cap}k",
             f"-bufsize:v:{i}", f"{2 * r.webm_cap}k",
             f"-g:v:{i}", str(round(fps * GOP_WEBM)),
