@@ -14,7 +14,10 @@ import re
 
 GOP_H264, GOP_WEBM = 2, 5           # seconds; workerd/media/plan.h
 AV1_CRF = 35                        # lib/ladder.c
-X264_PARAMS = "scenecut=0:open-gop=0"
+# as workerd/media/encode.c: AVX2 where there is AVX-512
+X264_PARAMS = "scenecut=0:open-gop=0" + (
+    ":asm=avx2,bmi2" if "avx512" in pathlib.Path("/proc/cpuinfo").read_text()
+    else "")
 TILE = "160"                        # pixels of a storyboard tile's short side
 
 

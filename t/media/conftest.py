@@ -55,7 +55,7 @@ class Job:
 
 
 def transcode(src, folder, *options, allow=ALL_CONTAINERS, check=True,
-              timeout=280):
+              timeout=280, env=None):
     """Runs `workerd transcode`; AssertionError when it fails and `check`.
     Everything is encoded, unless the options say otherwise: what the tests
     here have to do with are filters and encoders (test_copy.py is of
@@ -64,7 +64,7 @@ def transcode(src, folder, *options, allow=ALL_CONTAINERS, check=True,
         options = ("--passthrough", "off", *options)
     # the sandbox and the sanitizers' own threads do not go together
     box = ["--sandbox", "off"] if BUILD.name != "build" else []
-    env = {"PATH": "/nonexistent", "LC_ALL": "C.UTF-8"}
+    env = {"PATH": "/nonexistent", "LC_ALL": "C.UTF-8", **(env or {})}
     env.update({k: v for k, v in os.environ.items() if k.endswith("_OPTIONS")})
     p = run_command([WORKERD, "transcode", "--json", "--messages", "--allow",
                      allow, *box, *options, src, folder],

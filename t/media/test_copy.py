@@ -334,10 +334,13 @@ def late_sets(src, dst):
 
 
 def test_two_runs_write_the_same(made, run):
+    """Whatever is in memory that is not yet written to: x264's AVX-512 code
+    takes it for numbers where rows are not whole vectors of macroblocks, as
+    those of 854 pixels."""
     src = clip(made, size="1280x720", seconds=4)
-    for name in ("a", "b"):
+    for name, fill in (("a", "1"), ("b", "165")):
         copy(src, run.path / name, "--formats", "mp4,hls",
-             "--threads", "1")
+             "--threads", "1", env={"MALLOC_PERTURB_": fill})
     files = [{p.relative_to(run.path / name): p.read_bytes()
               for p in (run.path / name).rglob("*") if p.is_file()}
              for name in ("a", "b")]
