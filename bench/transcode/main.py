@@ -11,7 +11,7 @@ Rows (all but `naive`, when not named by --rows):
   memory     peak memory of the clip and of the long one
   playable   time to the first segment; speed of the playable pass
   naive      against one ffmpeg for each output with ffmpeg's defaults, and
-             bits at equal SSIM; long, run once: --peer or --rows naive
+             bits at equal SSIM; `copied`: with streams copied; long, run once: --peer or --rows naive
 
 bench/README.md says how to read it.
 """
@@ -279,6 +279,9 @@ class Bench:
         b = quality.rows(there, self.clip, rungs, ["mp4", "webm"], "scale")
         self.head("naive")
         self.keep("naive", ours, theirs, 0.22, None)
+        if self.can_copy:
+            copied, _, _ = self.ours("ours-copied", "--passthrough", "auto")
+            self.keep("copied", copied, theirs, 0.15, None)
         self.show_quality("ours", a)
         self.show_quality("naive", b)
         self.equal_quality(rungs, b)

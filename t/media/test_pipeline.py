@@ -131,6 +131,20 @@ def test_ladder_of_a_real_clip(run):
     assert stats["cpuSeconds"] < 4 * plan["cpuSeconds"] + 60
 
 
+@pytest.mark.parametrize("seconds,passes", [(2, 1), (4, 2)])
+def test_short_clips(seconds, passes, made, run):
+    """Whoever waits for a few seconds of video waits for its first pass
+    alone; below that a second one is not worth its start."""
+    src = made("in.mp4", "-f", "lavfi", "-i",
+               f"testsrc2=size=320x240:rate=25:duration={seconds}",
+               "-pix_fmt", "yuv420p")
+    job = transcode(src, run.path / "out")
+    assert job.doc["stats"]["passes"] == passes
+    kinds = [m["t"] for m in job.messages]
+    assert ("progress" in kinds[kinds.index("playable"):]) == (passes == 2)
+    job.output.check(frames=25 * seconds)
+
+
 def test_one_pass_decodes_once(run):
     job = transcode(media("bbb-1080p25-19s.mp4"), run.path / "out", "--early",
                     "off", "--qualities", "480p", "--formats", "mp4,hls")

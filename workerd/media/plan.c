@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define EARLY_MIN 10.0          /* seconds: below, one pass is soon enough */
+#define EARLY_MIN 3.0           /* seconds: below, one pass is soon enough */
 #define SEEK_MIN_FRAMES 300     /* three frames more are 1 % of these */
 #define POOR_BITRATE 100000.0   /* bit/s of a file of unknown length */
 #define SURROUND_MIN 6          /* channels: 5.1 */
