@@ -6,7 +6,7 @@
  * fits nowhere has the worker to itself.
  */
 
-#include "workerd/supervisor/worker.h"
+#include "workerd/supervisor/admit.h"
 
 #include "workerd/log.h"
 

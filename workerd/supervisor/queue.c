@@ -18,6 +18,7 @@
 #include "workerd/supervisor/worker.h"
 
 #include "workerd/log.h"
+#include "workerd/supervisor/admit.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -11,6 +11,7 @@
 
 #include "workerd/commands.h"
 #include "workerd/log.h"
+#include "workerd/supervisor/admit.h"
 
 #include <errno.h>
 #include <sched.h>

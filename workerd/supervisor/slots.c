@@ -6,6 +6,7 @@
 #include "workerd/supervisor/worker.h"
 
 #include "workerd/log.h"
+#include "workerd/supervisor/admit.h"
 
 #include <errno.h>
 #include <stdio.h>

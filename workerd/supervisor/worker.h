@@ -147,16 +147,6 @@ void avp_slots_tick(avp_worker_t *w, int64_t now);
 int64_t avp_slots_next(const avp_worker_t *w, int64_t now);
 int avp_slots_poll(avp_worker_t *w, struct pollfd *fds); /* 2 a slot at most */
 
-/* admit.c */
-/* What MEMORY_LIMIT says, else four fifths of what the machine or the control
- * group has. */
-int64_t avp_memory_limit(const avp_settings_t *set);
-/* Its plan is told: it waits for its turn. */
-void avp_admit_hold(avp_worker_t *w, avp_slot_t *s, int64_t now);
-/* Lets go on whoever has room. */
-void avp_admit_tick(avp_worker_t *w, int64_t now);
-bool avp_admit_waiting(const avp_worker_t *w);
-
 /* verdict.c */
 void avp_slot_conclude(avp_worker_t *w, avp_slot_t *s); /* the process ended */
 void avp_slot_deliver(avp_worker_t *w, avp_slot_t *s, int64_t now);
