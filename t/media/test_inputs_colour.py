@@ -8,7 +8,9 @@ import pytest
 
 from conftest import ffmpeg, transcode
 from pixels import frames, mean, near, raw, raw_args
+from rig.run import run_command
 from test_inputs_shape import out_of
+from test_inputs_streams import dolby
 from test_pipeline import check_plain
 
 PATCHES = [(0, 0, 0), (1, 1, 1), (.5, .5, .5), (.8, .15, .1), (.1, .7, .2),
@@ -379,6 +381,20 @@ def test_hdr_by_its_transfer_alone(run):
                    tags={"color_trc": "smpte2084"})
     _, path = out_of(src, run)
     ramp = [sum(c) / 765 for c in shown(path, len(LEVELS))]
+    assert .80 < ramp[3] < .90 and .42 < ramp[1] < .54, ramp
+
+
+def test_dolby_vision_8(run):
+    """Its base layer is HDR10, and comes out as that does."""
+    plain = hdr_clip(run, "a.mkv", [(pq(v),) * 3 for v in LEVELS],
+                     "smpte2084")
+    src = dolby(plain, run.path / "b.mp4", 8)
+    told = run_command(["ffprobe", "-v", "error", "-show_streams", src]).stdout
+    assert "dv_profile=8" in told
+    got = [shown(out_of(s, run, name=s.stem)[1], len(LEVELS))
+           for s in (plain, src)]
+    assert all(near(a, b, 1) for a, b in zip(*got)), got
+    ramp = [sum(c) / 765 for c in got[1]]
     assert .80 < ramp[3] < .90 and .42 < ramp[1] < .54, ramp
 
 

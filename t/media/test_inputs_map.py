@@ -25,7 +25,8 @@ pictures; clock set forward; many streams; audio only; samples of no bytes;
 stamps in disorder; absurd edit list; attachments; laces; elements in
 elements; huge title; titles with markup; polyglots; child that crashes;
 frames that fields could be; level above; captions in what;
-tracks of codecs that are not decoded"""
+tracks of codecs that are not decoded; an hour; many audio tracks; mono; 5.1;
+odd sample rates; text subtitles; CEA-608; CEA-708"""
 
 
 def rows():
