@@ -28,6 +28,7 @@ class Rung:
     height: int
     crf: int            # of H.264
     cap: int            # kbit/s
+    buffer: int         # kbit, twice the cap but for what rounding leaves
     threads: int
     webm_cap: int       # 0: no WebM
 
@@ -62,7 +63,7 @@ def rungs_of(folder, doc, plan):
         cap = re.search(rf"\b{r['quality']} av1 \((\d+)k\)", plan)
         found.append(Rung(r["quality"], r["width"], r["height"],
                           float(o["crf"]), int(o["vbv_maxrate"]),
-                          int(o["threads"]), int(cap.group(1)) if cap else 0))
+                          int(o["vbv_bufsize"]), int(o["threads"]), int(cap.group(1)) if cap else 0))
     return sorted(found, key=lambda r: r.height)
 
 
@@ -84,7 +85,7 @@ def h264_settings(i, r, fps):
             f"-c:v:{i}", "libx264", f"-preset:v:{i}", "veryfast",
             f"-profile:v:{i}", "high", f"-crf:v:{i}", f"{r.crf:g}",
             f"-maxrate:v:{i}", f"{r.cap}k", f"-bufsize:v:{i}",
-            f"{2 * r.cap}k", f"-threads:v:{i}", str(r.threads),
+            f"{r.buffer}k", f"-threads:v:{i}", str(r.threads),
             f"-g:v:{i}", str(round(fps * GOP_H264) + 1),
             f"-forced-idr:v:{i}", "1",
             f"-force_key_frames:v:{i}", f"expr:gte(t,n_forced*{GOP_H264})",
