@@ -11,7 +11,8 @@ Rows (all but `naive`, when not named by --rows):
   memory     peak memory of the clip and of the long one
   playable   time to the first segment; speed of the playable pass
   naive      against one ffmpeg for each output with ffmpeg's defaults, and
-             bits at equal SSIM; `copied`: with streams copied; long, run once: --peer or --rows naive
+             bits at equal SSIM; `copied`, the same with streams copied;
+             long, run once: --peer or --rows naive
 
 bench/README.md says how to read it.
 """
@@ -247,10 +248,10 @@ class Bench:
     def playable(self):
         self.say(f"\n{'playable':<24} {'s':>6} {'reach':>6} | "
                  f"{'x real time':>11} {'reach':>5}")
-        short = media("bbb-720p25-5s-51.mp4")
+        small = media("bbb-720p25-5s-51.mp4")
         for name, path, reach in (
-                ("720p", short, 1.0),
-                ("720p, long", self.looped(short, 3), 1.0),
+                ("720p", small, 1.0),
+                ("720p, long", self.looped(small, 3), 1.0),
                 ("1080p", self.o.clip or media("bbb-1080p25-19s.mp4"), 1.5),
                 ("1080p, long", self.o.long or media("bbb-1080p25-62s.mp4"),
                  1.5)):

@@ -63,7 +63,8 @@ def rungs_of(folder, doc, plan):
         cap = re.search(rf"\b{r['quality']} av1 \((\d+)k\)", plan)
         found.append(Rung(r["quality"], r["width"], r["height"],
                           float(o["crf"]), int(o["vbv_maxrate"]),
-                          int(o["vbv_bufsize"]), int(o["threads"]), int(cap.group(1)) if cap else 0))
+                          int(o["vbv_bufsize"]), int(o["threads"]),
+                          int(cap.group(1)) if cap else 0))
     return sorted(found, key=lambda r: r.height)
 
 
@@ -81,7 +82,7 @@ FFMPEG = ["ffmpeg", "-v", "error", "-nostdin", "-y"]
 
 
 def h264_settings(i, r, fps):
-    return [f"-fps_mode:v:{i}", "passthrough",  # no frames of its own invention
+    return [f"-fps_mode:v:{i}", "passthrough",   # no frames of its own
             f"-c:v:{i}", "libx264", f"-preset:v:{i}", "veryfast",
             f"-profile:v:{i}", "high", f"-crf:v:{i}", f"{r.crf:g}",
             f"-maxrate:v:{i}", f"{r.cap}k", f"-bufsize:v:{i}",
